@@ -1,0 +1,153 @@
+"""Parameters, multiply-adds and activations, counted on the graph: no backend profiler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+from math import prod
+from typing import Any
+
+import keras
+
+from keras_vitcnn.layers import (
+    GatedPositionalSelfAttention,
+    MultiHeadSelfAttention,
+    PatchEmbedding,
+    Remat,
+)
+from keras_vitcnn.models import build
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """The cost of one image in the papers' counting."""
+
+    params: int  # trainable: batch statistics are not parameters
+    macs: int  # multiply-adds of convolutions, linear maps and both products of attention
+    activations: int  # numbers that those same operations put out
+    bias_adds: int  # additions of biases, which pycls counts into its MACs
+
+    def __str__(self) -> str:
+        return (
+            f"{self.params / 1e6:.2f} M parameters, {self.macs / 1e9:.3f} GMACs, "
+            f"{self.activations / 1e6:.2f} M activations"
+        )
+
+
+def complexity(
+    model_or_config: Any, input_shape: tuple[int | None, ...] | None = None
+) -> Complexity:
+    """Count what one image costs.
+
+    Args:
+        model_or_config: a functional `keras.Model` or a config of the zoo.
+        input_shape: of one image; the model's own (or the config's default) unless given. A model
+            of variable image size needs one.
+
+    Returns:
+        `Complexity(params, macs, activations, bias_adds)`, integers.
+
+    Raises:
+        ValueError: if an image size is needed and missing.
+
+    Source: one MAC is one "FLOP" of the papers; activations as in arXiv:2003.13678.
+    """
+    if not isinstance(model_or_config, keras.Model):
+        return complexity(build(model_or_config, input_shape=input_shape))
+    model = model_or_config
+    if input_shape is not None and tuple(input_shape) != tuple(model.inputs[0].shape[1:]):
+        model = keras.models.clone_model(
+            model, input_tensors=[keras.Input(shape=input_shape, name="image")]
+        )
+    if None in model.inputs[0].shape[1:]:
+        raise ValueError(
+            "`input_shape` is needed for a model of variable image size, e.g. (224, 224, 3). "
+            f"Received: input_shape={input_shape}"
+        )
+    macs, activations, bias_adds = _graph(model)
+    params = sum(prod(weight.shape) for weight in model_or_config.trainable_variables)
+    return Complexity(params=params, macs=macs, activations=activations, bias_adds=bias_adds)
+
+
+def _graph(model: keras.Model) -> tuple[int, int, int]:
+    totals = (0, 0, 0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        totals = tuple(a + b for a, b in zip(totals, _layer(layer), strict=True))
+    return totals
+
+
+def _layer(layer: Any) -> tuple[int, int, int]:
+    if isinstance(layer, Remat):
+        return _graph(layer.layer)
+    if isinstance(layer, keras.Model):
+        return _graph(layer)
+    inputs = [tuple(t.shape) for t in keras.tree.flatten(layer.input)]
+    products = layer_products(layer, inputs, tuple(layer.output.shape))
+    outputs = sum(size for _, size in products)
+    biased = getattr(layer, "projection", layer)
+    bias_adds = outputs if getattr(biased, "use_bias", False) and products else 0
+    return sum(macs for macs, _ in products), outputs, bias_adds
+
+
+@singledispatch
+def layer_products(
+    layer: Any, inputs: list[tuple], output: tuple
+) -> list[tuple[int, int]]:
+    """(multiply-adds, numbers put out) of each matrix product or convolution in a layer.
+
+    Register this function for a layer class of your own to have it counted. Shapes include the
+    batch axis.
+    """
+    return []
+
+
+@layer_products.register
+def _(layer: keras.layers.Conv2D, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
+    taps = prod(layer.kernel_size) * inputs[0][-1] // layer.groups
+    size = prod(output[1:])
+    return [(size * taps, size)]
+
+
+@layer_products.register
+def _(
+    layer: keras.layers.DepthwiseConv2D, inputs: list[tuple], output: tuple
+) -> list[tuple[int, int]]:
+    size = prod(output[1:])
+    return [(size * prod(layer.kernel_size), size)]
+
+
+@layer_products.register
+def _(layer: keras.layers.Dense, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
+    size = prod(output[1:])
+    return [(size * inputs[0][-1], size)]
+
+
+@layer_products.register
+def _(layer: PatchEmbedding, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
+    size = prod(output[1:])
+    return [(size * layer.patch_size**2 * inputs[0][-1], size)]
+
+
+@layer_products.register
+def _(
+    layer: MultiHeadSelfAttention, inputs: list[tuple], output: tuple
+) -> list[tuple[int, int]]:
+    _, tokens, width = output
+    return _attention(tokens, width, layer.num_heads)
+
+
+@layer_products.register
+def _(
+    layer: GatedPositionalSelfAttention, inputs: list[tuple], output: tuple
+) -> list[tuple[int, int]]:
+    _, tokens, width = output
+    positions = tokens**2 * layer.num_heads
+    return [*_attention(tokens, width, layer.num_heads), (3 * positions, positions)]
+
+
+def _attention(tokens: int, width: int, num_heads: int) -> list[tuple[int, int]]:
+    """Queries times keys, then attention times values."""
+    macs = tokens**2 * width
+    return [(macs, num_heads * tokens**2), (macs, tokens * width)]

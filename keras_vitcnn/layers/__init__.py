@@ -1,0 +1,33 @@
+"""Layers of the ViT and ConvNet families: one idea a file, plain arguments, any backend."""
+
+from keras_vitcnn.layers.attention import MultiHeadSelfAttention
+from keras_vitcnn.layers.channel_affine import ChannelAffine
+from keras_vitcnn.layers.class_token import ClassToken
+from keras_vitcnn.layers.convolution import DepthwiseConv2D, GroupedConv2D, StandardizedConv2D
+from keras_vitcnn.layers.gated_attention import GatedPositionalSelfAttention
+from keras_vitcnn.layers.global_response_normalization import GlobalResponseNormalization
+from keras_vitcnn.layers.image_normalization import ImageNormalization
+from keras_vitcnn.layers.layer_scale import LayerScale
+from keras_vitcnn.layers.padding import Padding2D
+from keras_vitcnn.layers.patch_embedding import PatchEmbedding
+from keras_vitcnn.layers.position_embedding import PositionEmbedding
+from keras_vitcnn.layers.remat import Remat
+from keras_vitcnn.layers.stochastic_depth import StochasticDepth
+
+__all__ = [
+    "ChannelAffine",
+    "ClassToken",
+    "DepthwiseConv2D",
+    "GatedPositionalSelfAttention",
+    "GlobalResponseNormalization",
+    "GroupedConv2D",
+    "ImageNormalization",
+    "LayerScale",
+    "MultiHeadSelfAttention",
+    "Padding2D",
+    "PatchEmbedding",
+    "PositionEmbedding",
+    "Remat",
+    "StandardizedConv2D",
+    "StochasticDepth",
+]

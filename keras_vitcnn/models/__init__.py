@@ -1,0 +1,24 @@
+"""The zoo: configs become models (`build`), names become configs (`registry`)."""
+
+from keras_vitcnn.models import (  # noqa: F401  (importing a family registers its models)
+    convit,
+    convnext,
+    convnet,
+    early_convolutions,
+    hybrid,
+    resnet,
+    transformer,
+    vit,
+)
+from keras_vitcnn.models.adapt import adapt_to_image_size, scale_width
+from keras_vitcnn.models.build import build
+from keras_vitcnn.models.registry import config_of, create_model, list_models
+
+__all__ = [
+    "adapt_to_image_size",
+    "build",
+    "config_of",
+    "create_model",
+    "list_models",
+    "scale_width",
+]

@@ -1,0 +1,178 @@
+"""Fitting a published design to small images and small budgets, as a change of its config."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import singledispatch
+from math import prod
+from typing import Any
+
+from keras_vitcnn.config import ConvNetConfig, TransformerConfig
+
+# The coarsest grid that a design is allowed to keep: positions along a side.
+LAST_MAP = 2  # of a hierarchical model, in front of its pooling
+TOKENS = 8  # of a columnar model, all the way
+
+
+@singledispatch
+def adapt_to_image_size(
+    config: Any, image_size: int, stem_stride: int | None = None
+) -> tuple[Any, str]:
+    """Make a config keep enough positions of a small square image.
+
+    The rule: the stem's stride is halved, its pooling dropped first, until the last map of a
+    hierarchical model has 2 x 2 positions, a columnar one 8 x 8 tokens, or the stride is 1.
+
+    Args:
+        config: a `ConvNetConfig` or a `TransformerConfig`.
+        image_size: pixels along a side.
+        stem_stride: total stride of the stem (the patch size of a ViT) to use instead of the rule.
+
+    Returns:
+        The config, and a sentence that says what was changed ("" for nothing).
+
+    Raises:
+        ValueError: if the model can't take the image size.
+    """
+    raise TypeError(f"No rule for {type(config).__name__}. Received: {config!r}")
+
+
+@adapt_to_image_size.register
+def _(config: ConvNetConfig, image_size: int, stem_stride: int | None = None) -> tuple[Any, str]:
+    before = _stem_stride(config)
+    stages = config.total_stride // before
+    goal = LAST_MAP if len(config.depths) > 1 else TOKENS
+    after = stem_stride or _halved(before, lambda stride: image_size // (stride * stages) >= goal)
+    if image_size // (after * stages) < 1:
+        raise ValueError(
+            f"`image_size` must be at least {after * stages} px for this model. "
+            f"Received: image_size={image_size}"
+        )
+    if after == before:
+        return config, ""
+    changed = _with_stem_stride(config, after)
+    what = f"stem stride {before} -> {after}"
+    if config.pool and not changed.pool:
+        what += ", no max pooling"
+    side = -(-image_size // (after * stages))
+    return changed, f"{what}: the last map is {side} x {side} at {image_size} px."
+
+
+@adapt_to_image_size.register
+def _(
+    config: TransformerConfig, image_size: int, stem_stride: int | None = None
+) -> tuple[Any, str]:
+    before = config.total_stride
+    # A hybrid's stem can shrink, the strides of its stages stay.
+    floor = before // _stem_stride(config.backbone) if config.backbone else 1
+    after = stem_stride or max(floor, _halved(before, _fitting_tokens(image_size)))
+    if image_size % after or image_size < after:
+        raise ValueError(
+            f"`image_size` must be a multiple of {after} px, the side of a token. "
+            f"Received: image_size={image_size}"
+        )
+    if after == before:
+        return config, ""
+    changed = _with_token_side(config, after)
+    side = image_size // after
+    return changed, (
+        f"token side {before} -> {after} px: {side} x {side} tokens at {image_size} px."
+    )
+
+
+def _stem_stride(config: ConvNetConfig) -> int:
+    return config.stem_stride * (2 if config.pool else 1)
+
+
+def _with_stem_stride(config: ConvNetConfig, stride: int) -> ConvNetConfig:
+    pool = config.pool and stride > config.stem_stride
+    return replace(config, stem_stride=stride // (2 if pool else 1), pool=pool)
+
+
+def _fitting_tokens(image_size: int) -> Any:
+    return lambda side: image_size % side == 0 and image_size // side >= TOKENS
+
+
+def _with_token_side(config: TransformerConfig, side: int) -> TransformerConfig:
+    if config.backbone:
+        stages = config.total_stride // _stem_stride(config.backbone)
+        if side % stages:
+            raise ValueError(
+                f"The side of a token must be a multiple of {stages} px, the stride of the "
+                f"backbone's stages. Received: stem_stride={side}"
+            )
+        return replace(config, backbone=_with_stem_stride(config.backbone, side // stages))
+    strides = list(config.stem_strides)
+    patch_size = config.patch_size
+    # Later convolutions lose their stride first: early ones see the whole image at less cost.
+    for i in reversed(range(len(strides))):
+        while prod(strides) * patch_size > side and strides[i] % 2 == 0:
+            strides[i] //= 2
+    if not strides:
+        patch_size = side
+    if prod(strides) * patch_size != side:
+        raise ValueError(
+            f"The stem can't have a total stride of {side}: use a power of two. "
+            f"Received: stem_stride={side}"
+        )
+    return replace(config, stem_strides=tuple(strides), patch_size=patch_size)
+
+
+def _halved(stride: int, enough: Any) -> int:
+    while stride > 1 and stride % 2 == 0 and not enough(stride):
+        stride //= 2
+    return stride
+
+
+@singledispatch
+def scale_width(config: Any, multiplier: float) -> Any:
+    """Multiply the widths of a config: channels rounded to multiples of 8, heads kept whole.
+
+    Args:
+        config: a `ConvNetConfig` or a `TransformerConfig`.
+        multiplier: positive; 1.0 leaves the config as it is.
+    """
+    raise TypeError(f"No rule for {type(config).__name__}. Received: {config!r}")
+
+
+def _check_multiplier(multiplier: float) -> None:
+    if not multiplier > 0:
+        raise ValueError(
+            f"`width_multiplier` must be positive. Received: width_multiplier={multiplier}"
+        )
+
+
+def _scaled(width: int, multiplier: float, step: int = 8) -> int:
+    return max(step, round(width * multiplier / step) * step)
+
+
+@scale_width.register
+def _(config: ConvNetConfig, multiplier: float) -> Any:
+    _check_multiplier(multiplier)
+    if multiplier == 1:
+        return config
+    step = 8 * max(1, config.groups // 8) if config.norm != "group" else 32
+    return replace(
+        config,
+        widths=tuple(_scaled(width, multiplier, step) for width in config.widths),
+        stem_width=config.stem_width and _scaled(config.stem_width, multiplier),
+    )
+
+
+@scale_width.register
+def _(config: TransformerConfig, multiplier: float) -> Any:
+    _check_multiplier(multiplier)
+    if multiplier == 1:
+        return config
+    head_dim = config.width // config.num_heads
+    heads = max(1, round(config.num_heads * multiplier))
+    if config.local_blocks and config.locality_strength is not None:
+        # The heads are the taps of a square convolution.
+        heads = max(1, round((config.num_heads * multiplier) ** 0.5)) ** 2
+    return replace(
+        config,
+        num_heads=heads,
+        width=heads * head_dim,
+        stem_widths=tuple(_scaled(width, multiplier) for width in config.stem_widths),
+        backbone=config.backbone and scale_width(config.backbone, multiplier),
+    )

@@ -1,0 +1,32 @@
+"""Resizing of learned grids (position embeddings, relative-position tables)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def resize_grid(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a learned grid as timm does: bicubic (a = -0.5), antialiased when it shrinks.
+
+    Args:
+        grid: (rows, columns, channels).
+        size: new (rows, columns).
+
+    Returns:
+        (*size, channels), float32; equal to PyTorch's `interpolate(mode="bicubic", antialias=True)`.
+    """
+    rows = _weights(grid.shape[0], size[0])
+    columns = _weights(grid.shape[1], size[1])
+    return np.einsum("ih,jw,hwc->ijc", rows, columns, grid.astype(np.float64)).astype(np.float32)
+
+
+def _weights(old: int, new: int) -> np.ndarray:
+    """(new, old) interpolation matrix; pixel centres lie at half-integers, borders renormalise."""
+    scale = old / new
+    support = max(scale, 1.0)
+    centres = (np.arange(new) + 0.5) * scale
+    distances = np.abs(np.arange(old) + 0.5 - centres[:, None]) / support
+    near = 1.5 * distances**3 - 2.5 * distances**2 + 1
+    far = -0.5 * distances**3 + 2.5 * distances**2 - 4 * distances + 2
+    weights = np.where(distances < 1, near, np.where(distances < 2, far, 0.0))
+    return weights / weights.sum(axis=1, keepdims=True)
