@@ -13,6 +13,7 @@ from keras_vitcnn.layers import (
     ChannelAffine,
     DepthwiseConv2D,
     GroupedConv2D,
+    HostNormal,
     LayerScale,
     Padding2D,
     Remat,
@@ -21,16 +22,9 @@ from keras_vitcnn.layers import (
 )
 
 
-def truncated_normal() -> keras.Initializer:
-    """The start of ConvNeXt's and DeiT's kernels: standard deviation 0.02, cut at two of them."""
-    return keras.initializers.TruncatedNormal(stddev=0.02)
-
-
 def kernel_initializer(cfg: ConvNetConfig) -> keras.Initializer:
-    """He's, which batch statistics expect (arXiv:1502.01852), or ConvNeXt's with layer norm."""
-    if cfg.norm == "layer":
-        return truncated_normal()
-    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    """He's, which batch statistics expect, or with layer norm ConvNeXt's deviation of 0.02."""
+    return HostNormal(0.02 if cfg.norm == "layer" else None)
 
 
 def drop_path_rates(rate: float, depth: int, schedule: str = "linear") -> list[float]:

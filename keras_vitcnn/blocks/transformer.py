@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from keras_vitcnn.blocks.parts import residual_sum, truncated_normal
+from keras_vitcnn.blocks.parts import residual_sum
 from keras_vitcnn.config import TransformerConfig
-from keras_vitcnn.layers import GatedPositionalSelfAttention, MultiHeadSelfAttention
+from keras_vitcnn.layers import GatedPositionalSelfAttention, HostNormal, MultiHeadSelfAttention
 
 
 def transformer_block(
@@ -59,5 +59,5 @@ def token_norm(x: Any, cfg: TransformerConfig, name: str) -> Any:
 
 def dense(x: Any, width: int, name: str, **options: Any) -> Any:
     """A linear map of every token, started as DeiT's are."""
-    options = {"kernel_initializer": truncated_normal()} | options
+    options = {"kernel_initializer": HostNormal()} | options
     return keras.layers.Dense(width, name=name, **options)(x)

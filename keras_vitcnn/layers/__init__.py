@@ -7,6 +7,7 @@ from keras_vitcnn.layers.convolution import DepthwiseConv2D, GroupedConv2D, Stan
 from keras_vitcnn.layers.gated_attention import GatedPositionalSelfAttention
 from keras_vitcnn.layers.global_response_normalization import GlobalResponseNormalization
 from keras_vitcnn.layers.image_normalization import ImageNormalization
+from keras_vitcnn.layers.initializers import HostNormal
 from keras_vitcnn.layers.layer_scale import LayerScale
 from keras_vitcnn.layers.padding import Padding2D
 from keras_vitcnn.layers.patch_embedding import PatchEmbedding
@@ -21,6 +22,7 @@ __all__ = [
     "GatedPositionalSelfAttention",
     "GlobalResponseNormalization",
     "GroupedConv2D",
+    "HostNormal",
     "ImageNormalization",
     "LayerScale",
     "MultiHeadSelfAttention",

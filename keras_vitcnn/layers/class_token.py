@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.initializers import HostNormal
 
 
 @register
@@ -20,7 +21,7 @@ class ClassToken(keras.layers.Layer):
         self.token = self.add_weight(
             name="token",
             shape=(1, 1, input_shape[-1]),
-            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            initializer=HostNormal(),
         )
 
     def call(self, x: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.initializers import HostNormal
 
 
 @register
@@ -66,7 +67,7 @@ class GatedPositionalSelfAttention(keras.layers.Layer):
         self._offsets = relative_offsets(self.grid)
 
     def _locality(self, shape: tuple, dtype: Any = None) -> Any:
-        kernel = keras.initializers.TruncatedNormal(stddev=0.02)(shape, dtype)
+        kernel = HostNormal()(shape, dtype)
         if self.locality_strength is None:
             return kernel
         kernel = np.array(ops.convert_to_numpy(kernel))

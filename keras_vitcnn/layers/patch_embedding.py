@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.initializers import HostNormal
 
 
 @register
@@ -31,7 +32,7 @@ class PatchEmbedding(keras.layers.Layer):
             patch_size,
             patch_size,
             data_format="channels_last",
-            kernel_initializer=keras.initializers.VarianceScaling(1.0, "fan_in"),
+            kernel_initializer=HostNormal(),
             dtype=self.dtype_policy,
             name="projection",
         )

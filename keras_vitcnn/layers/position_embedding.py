@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.initializers import HostNormal
 from keras_vitcnn.ops import resize_grid
 
 
@@ -39,7 +40,7 @@ class PositionEmbedding(keras.layers.Layer):
         self.embedding = self.add_weight(
             name="embedding",
             shape=(1, tokens, input_shape[-1]),
-            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            initializer=HostNormal(),
         )
 
     def call(self, x: Any) -> Any:

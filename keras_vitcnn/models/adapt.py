@@ -21,7 +21,8 @@ def adapt_to_image_size(
     """Make a config keep enough positions of a small square image.
 
     The rule: the stem's stride is halved, its pooling dropped first, until the last map of a
-    hierarchical model has 2 x 2 positions, a columnar one 8 x 8 tokens, or the stride is 1.
+    hierarchical model has 2 x 2 positions or a columnar one 8 x 8 tokens, or the stride is 1; a
+    plain patch takes the largest size that divides the image and leaves 8 x 8 tokens.
 
     Args:
         config: a `ConvNetConfig` or a `TransformerConfig`.
@@ -63,9 +64,7 @@ def _(
     config: TransformerConfig, image_size: int, stem_stride: int | None = None
 ) -> tuple[Any, str]:
     before = config.total_stride
-    # A hybrid's stem can shrink, the strides of its stages stay.
-    floor = before // _stem_stride(config.backbone) if config.backbone else 1
-    after = stem_stride or max(floor, _halved(before, _fitting_tokens(image_size)))
+    after = stem_stride or _token_side(config, image_size)
     if image_size % after or image_size < after:
         raise ValueError(
             f"`image_size` must be a multiple of {after} px, the side of a token. "
@@ -89,8 +88,17 @@ def _with_stem_stride(config: ConvNetConfig, stride: int) -> ConvNetConfig:
     return replace(config, stem_stride=stride // (2 if pool else 1), pool=pool)
 
 
-def _fitting_tokens(image_size: int) -> Any:
-    return lambda side: image_size % side == 0 and image_size // side >= TOKENS
+def _token_side(config: TransformerConfig, image_size: int) -> int:
+    before = config.total_stride
+
+    def fits(side: int) -> bool:
+        return image_size % side == 0 and image_size // side >= TOKENS
+
+    if config.backbone:  # its stem can shrink, the strides of its stages stay
+        return max(before // _stem_stride(config.backbone), _halved(before, fits))
+    if config.stem_strides:
+        return _halved(before, fits)
+    return max((side for side in range(1, before + 1) if fits(side)), default=1)
 
 
 def _with_token_side(config: TransformerConfig, side: int) -> TransformerConfig:

@@ -15,8 +15,8 @@ from keras_vitcnn.blocks import (
     recomputed,
     residual_block,
 )
-from keras_vitcnn.blocks.parts import truncated_normal
 from keras_vitcnn.config import ConvNetConfig
+from keras_vitcnn.layers import HostNormal
 from keras_vitcnn.models import trunk
 
 
@@ -63,7 +63,7 @@ def _(config: ConvNetConfig, x: Any, classes: int, dropout_rate: float) -> Any:
     x = trunk.pooled(config, x, "avg")
     if dropout_rate:
         x = keras.layers.Dropout(dropout_rate, name="head_dropout")(x)
-    return keras.layers.Dense(classes, kernel_initializer=truncated_normal(), name="head")(x)
+    return keras.layers.Dense(classes, kernel_initializer=HostNormal(), name="head")(x)
 
 
 @trunk.check_image.register

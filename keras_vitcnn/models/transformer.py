@@ -8,10 +8,9 @@ from typing import Any
 import keras
 
 from keras_vitcnn.blocks import drop_path_rates, recomputed, tokens_stem, transformer_block
-from keras_vitcnn.blocks.parts import truncated_normal
 from keras_vitcnn.blocks.transformer import token_norm
 from keras_vitcnn.config import TransformerConfig
-from keras_vitcnn.layers import ClassToken, PositionEmbedding
+from keras_vitcnn.layers import ClassToken, HostNormal, PositionEmbedding
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.convnet import stages
 
@@ -84,7 +83,7 @@ def _(config: TransformerConfig, x: Any, classes: int, dropout_rate: float) -> A
     def head(token: Any, name: str) -> Any:
         if dropout_rate:
             token = keras.layers.Dropout(dropout_rate, name=f"{name}_dropout")(token)
-        layer = keras.layers.Dense(classes, kernel_initializer=truncated_normal(), name=name)
+        layer = keras.layers.Dense(classes, kernel_initializer=HostNormal(), name=name)
         return layer(token)
 
     logits = head(x[:, 0], "head")

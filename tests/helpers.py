@@ -1,0 +1,159 @@
+"""What several test modules share: tiny models, gradients on any backend, fresh processes."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vitcnn import config_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# One small point of every corner of the two design spaces; all take images of 16 x 16 pixels.
+_TWO_STAGES = {"depths": (1, 2), "widths": (8, 16), "strides": (1, 2), "stem_stride": 2}
+TINY = {
+    "convnext": replace(config_of("ConvNeXtTiny"), **_TWO_STAGES),
+    "convnext_v2": replace(config_of("ConvNeXtV2Tiny"), **_TWO_STAGES),
+    "resnet": replace(config_of("ResNet50"), **_TWO_STAGES),
+    "resnet_d": replace(config_of("ResNet50D"), **_TWO_STAGES),
+    "resnext": replace(config_of("ResNeXt50"), **_TWO_STAGES, groups=4, expansion=2, stem_width=8),
+    "gresnet": replace(
+        config_of("GResNet50"), **(_TWO_STAGES | {"strides": (2, 2)}), stem_width=16
+    ),
+    "vit": replace(config_of("ViTTiny16"), width=12, depth=3, patch_size=4),
+    "deit_distilled": replace(config_of("DeiTTiny16Distilled"), width=12, depth=3, patch_size=4),
+    "deit3": replace(config_of("DeiT3Small16"), width=12, num_heads=3, depth=3, patch_size=4),
+    "vit_c": replace(
+        config_of("ViTC1GF"), width=12, depth=2, stem_widths=(8, 8), stem_strides=(2, 2)
+    ),
+    "hybrid": replace(
+        config_of("ViTR50Base16"),
+        width=12,
+        num_heads=3,
+        depth=2,
+        backbone=replace(
+            config_of("ViTR50Base16").backbone, depths=(1,), widths=(32,), strides=(1,)
+        ),
+    ),
+    "convit": replace(
+        config_of("ConViTTiny"),
+        width=16,
+        depth=3,
+        local_blocks=2,
+        class_token_block=2,
+        patch_size=4,
+    ),
+}
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """A tensor of any backend and float type as a float64 array."""
+    return np.asarray(keras.ops.convert_to_numpy(x)).astype("float64")
+
+
+def randomize(layer: keras.layers.Layer, seed: int = 0) -> None:
+    """Replace every weight by random numbers, so that no gain is 0 or 1 and no bias is 0."""
+    rng = np.random.default_rng(seed)
+    for weight in layer.weights:
+        if keras.backend.is_float_dtype(weight.dtype):
+            value = rng.normal(0, 0.2, weight.shape)
+            positive = weight.name in ("moving_variance", "gamma")
+            weight.assign(np.abs(value) + 0.5 if positive else value)
+
+
+def images(count: int = 2, size: int | tuple[int, int] = 16, channels: int = 3) -> np.ndarray:
+    """Random uint8 images, the same at every call."""
+    height, width = (size, size) if isinstance(size, int) else size
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, (count, height, width, channels), "uint8")
+
+
+def compiled(function: Callable) -> Callable:
+    """`function` as one program where running its operations one by one compiles each (JAX)."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
+
+
+def call(layer: Callable, *inputs: Any, **options: Any) -> Any:
+    """layer(*inputs, **options) of a layer or model that changes no state."""
+    tensors = [keras.ops.convert_to_tensor(x) for x in inputs]
+    return compiled(lambda *tensors: layer(*tensors, **options))(*tensors)
+
+
+def gradients(function: Callable, *arrays: np.ndarray) -> list[np.ndarray]:
+    """d(sum of function(*arrays)) / d(each array), by the backend's own differentiation."""
+
+    def total(*tensors: Any) -> Any:
+        return keras.ops.sum(keras.ops.cast(function(*tensors), "float32"))
+
+    tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        grads = jax.jit(jax.grad(total, argnums=tuple(range(len(tensors)))))(*tensors)
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            result = total(*tensors)
+        grads = tape.gradient(result, tensors)
+    else:
+        import torch
+
+        tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+        grads = torch.autograd.grad(total(*tensors), tensors)
+    return [to_numpy(grad) for grad in grads]
+
+
+HIDE = """
+import sys
+
+class _Hidden:
+    '''A module finder that does not find some packages, as if they were not installed.'''
+
+    def __init__(self, finder):
+        self._finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in HIDDEN:
+            return None
+        return self._finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
+
+sys.meta_path[:] = [_Hidden(finder) for finder in sys.meta_path]
+"""
+
+
+def run_python(code: str, *, backend: str | None = None, hidden: Iterable[str] = ()) -> str:
+    """Run `code` in a fresh process and return what it prints.
+
+    Args:
+        code: indentation common to all lines is removed.
+        backend: of Keras; this process' own by default.
+        hidden: top-level packages that the process can't import.
+    """
+    hide = f"HIDDEN = {set(hidden)!r}\n{HIDE}\n" if hidden else ""
+    result = subprocess.run(
+        [sys.executable, "-c", hide + textwrap.dedent(code)],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": backend or keras.backend.backend()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout

@@ -1,0 +1,151 @@
+"""Same weights, same outputs as timm: every family, every tensor random, two image sizes."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vitcnn as kv
+from keras_vitcnn.models.registry import find
+
+CLASSES = 17
+
+# A ConvNet takes any size; 65 x 97 tells symmetric padding from TensorFlow's.
+CONVNET_SIZES = [(64, 64), (65, 97)]
+VIT_SIZES = [(64, 64), (96, 64)]
+CASES = [
+    *[("ResNet18", size) for size in CONVNET_SIZES],
+    *[("ResNet50", size) for size in CONVNET_SIZES],
+    *[("ResNet50D", size) for size in CONVNET_SIZES],
+    *[("ResNeXt50", size) for size in CONVNET_SIZES],
+    *[("ConvNeXtAtto", size) for size in CONVNET_SIZES],
+    *[("ConvNeXtTiny", size) for size in CONVNET_SIZES],
+    *[("ConvNeXtV2Atto", size) for size in CONVNET_SIZES],
+    *[("ViTTiny16", size) for size in VIT_SIZES],
+    *[("ViTSmall32", size) for size in VIT_SIZES],
+    *[("DeiTTiny16", size) for size in VIT_SIZES],
+    *[("DeiTTiny16Distilled", size) for size in VIT_SIZES],
+    *[("DeiT3Small16", size) for size in VIT_SIZES],
+    *[("ViTR26Small32", size) for size in VIT_SIZES],
+    ("ViTR50Base16", (96, 64)),
+    # timm's ConViT takes square grids only.
+    *[("ConViTTiny", size) for size in [(64, 64), (96, 96)]],
+    ("ConViTSmall", (64, 64)),
+]
+
+
+def timm_model(timm: Any, name: str, size: tuple[int, int]) -> Any:
+    options = {} if isinstance(kv.config_of(name), kv.ConvNetConfig) else {"img_size": size}
+    return timm.create_model(find(name).timm[0], num_classes=CLASSES, **options).eval()
+
+
+def randomize(model: Any, seed: int = 0) -> dict[str, np.ndarray]:
+    """Give every parameter and statistic a random value that keeps activations of order one."""
+    import torch
+
+    rng = np.random.default_rng(seed)
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if name.endswith("num_batches_tracked") or not tensor.is_floating_point():
+            continue
+        value = rng.standard_normal(tensor.shape)
+        if name.endswith("running_var"):
+            value = 0.5 + 0.5 * np.abs(value)
+        elif tensor.ndim >= 2 and "token" not in name and "pos_embed" not in name:
+            value /= np.prod(tensor.shape[1:]) ** 0.5
+        elif name.endswith(("weight", "gamma")):
+            value = 1 + 0.3 * value
+        else:
+            value *= 0.3
+        state[name] = value.astype("float32")
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
+    return state
+
+
+@pytest.mark.parametrize(("name", "size"), CASES, ids=[f"{n}-{h}x{w}" for n, (h, w) in CASES])
+def test_logits_equal_timm(name: str, size: tuple[int, int], timm: Any) -> None:
+    import torch
+
+    reference = timm_model(timm, name, size)
+    state = randomize(reference)
+    model = kv.create_model(
+        name,
+        input_shape=(*size, 3),
+        classes=CLASSES,
+        include_preprocessing=False,
+        classifier_activation=None,
+    )
+    report = kv.load_weights(model, state)
+    assert len(report.loaded) == len(model.weights)
+
+    images = np.random.default_rng(1).standard_normal((2, *size, 3)).astype("float32")
+    with torch.no_grad():
+        theirs = reference(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
+    ours = keras.ops.convert_to_numpy(model(images))
+    assert theirs.std() > 0.1  # a dead network would agree with anything
+    assert np.abs(ours - theirs).max() <= 1e-4 * max(1, np.abs(theirs).max())
+
+    back = kv.to_timm(model)
+    assert back.keys() == state.keys()
+    assert all(np.array_equal(back[key], state[key]) for key in state)
+
+
+def test_normalisation_inside_equals_normalised_images(timm: Any) -> None:
+    import torch
+
+    reference = timm_model(timm, "ResNet18", (64, 64))
+    state = randomize(reference)
+    model = kv.ResNet18(input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None)
+    kv.load_weights(model, state)
+    images = np.random.default_rng(2).integers(0, 256, (2, 64, 64, 3), dtype="uint8")
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    normalised = ((images / 255 - mean) / std).astype("float32")
+    with torch.no_grad():
+        theirs = reference(torch.from_numpy(normalised.transpose(0, 3, 1, 2))).numpy()
+    ours = model.predict(images, verbose=0)
+    assert np.abs(ours - theirs).max() <= 1e-4 * max(1, np.abs(theirs).max())
+
+
+def test_a_position_embedding_of_another_size_is_resized_as_timm_does(timm: Any) -> None:
+    import torch
+
+    state = randomize(timm_model(timm, "DeiTTiny16Distilled", (64, 64)))
+    larger = timm_model(timm, "DeiTTiny16Distilled", (96, 128))
+    from timm.layers import resample_abs_pos_embed
+
+    resized = resample_abs_pos_embed(
+        torch.from_numpy(state["pos_embed"]), (6, 8), num_prefix_tokens=2
+    )
+    larger.load_state_dict(
+        {k: torch.from_numpy(v) for k, v in state.items()} | {"pos_embed": resized}
+    )
+    model = kv.DeiTTiny16Distilled(
+        input_shape=(96, 128, 3),
+        classes=CLASSES,
+        include_preprocessing=False,
+        classifier_activation=None,
+    )
+    report = kv.load_weights(model, state)
+    assert report.adapted == ("pos_embed",)
+    images = np.random.default_rng(3).standard_normal((1, 96, 128, 3)).astype("float32")
+    with torch.no_grad():
+        theirs = larger(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
+    ours = keras.ops.convert_to_numpy(model(images))
+    assert np.abs(ours - theirs).max() <= 1e-4 * max(1, np.abs(theirs).max())
+
+
+def test_a_checkpoint_that_does_not_fit_names_its_tensors_and_changes_nothing(timm: Any) -> None:
+    state = randomize(timm_model(timm, "ResNet18", (64, 64)))
+    model = kv.ResNet18(input_shape=(64, 64, 3), classes=CLASSES)
+    before = [keras.ops.convert_to_numpy(w) for w in model.weights]
+    broken = [
+        ({k: v for k, v in state.items() if k != "conv1.weight"}, "1 missing tensors .conv1.weight"),
+        (state | {"extra.weight": state["fc.bias"]}, "1 unexpected tensors .extra.weight"),
+        (state | {"fc.bias": state["fc.bias"][:5]}, r"fc.bias \(5,\) for \(17,\)"),
+    ]
+    for checkpoint, message in broken:
+        with pytest.raises(ValueError, match=message):
+            kv.load_weights(model, checkpoint)
+    after = [keras.ops.convert_to_numpy(w) for w in model.weights]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

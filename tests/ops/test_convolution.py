@@ -1,0 +1,179 @@
+"""Every lowering of a depthwise or grouped convolution against its definition in float64."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
+
+from keras_vitcnn.ops import depthwise_conv2d, grouped_conv2d, lowering
+from keras_vitcnn.ops.convolution import CHOICES, LOWERINGS
+from tests.helpers import compiled, gradients, to_numpy
+
+few = settings(max_examples=4, deadline=None, derandomize=True, database=None)
+sides = st.integers(1, 9)
+strides_ = st.sampled_from([1, 2])
+CASES = [(operation, name) for operation, names in CHOICES.items() for name in names]
+
+
+def definition(x, kernel, groups, strides):
+    """A convolution, zero-padded by (k - 1) // 2: x (b, h, w, c), kernel (k, k, c / groups, f)."""
+    size = kernel.shape[0]
+    windows = padded_windows(np.float64(x), size, strides, groups)
+    taps = np.float64(kernel).reshape(size, size, kernel.shape[2], groups, -1)
+    y = np.einsum("bhwgcij,ijcgf->bhwgf", windows, taps)
+    return y.reshape(*y.shape[:3], -1)
+
+
+def padded_windows(x, size, strides, groups):
+    pad = (size - 1) // 2
+    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    windows = sliding_window_view(x, (size, size), axis=(1, 2))[:, ::strides, ::strides]
+    return windows.reshape(*windows.shape[:3], groups, -1, size, size)
+
+
+def adjoint(x, kernel, groups, strides, upstream):
+    """Gradients of sum(upstream * convolution) for the input and the kernel."""
+    size, channels, pad = kernel.shape[0], x.shape[-1], (kernel.shape[0] - 1) // 2
+    upstream = np.float64(upstream).reshape(*upstream.shape[:3], groups, -1)
+    windows = padded_windows(np.float64(x), size, strides, groups)
+    for_kernel = np.einsum("bhwgcij,bhwgf->ijcgf", windows, upstream).reshape(kernel.shape)
+    taps = np.float64(kernel).reshape(size, size, kernel.shape[2], groups, -1)
+    batch, rows, columns = upstream.shape[:3]
+    for_input = np.zeros((batch, x.shape[1] + 2 * pad, x.shape[2] + 2 * pad, channels))
+    for i in range(size):
+        for j in range(size):
+            part = np.einsum("bhwgf,cgf->bhwgc", upstream, taps[i, j])
+            reached = for_input[:, i : i + rows * strides : strides][
+                :, :, j : j + columns * strides : strides
+            ]
+            reached += part.reshape(batch, rows, columns, channels)
+    return for_input[:, pad : pad + x.shape[1], pad : pad + x.shape[2]], for_kernel
+
+
+def convolution(operation, name, groups, strides):
+    """Our convolution of (x, kernel) in one lowering; a kernel is (k, k, c / groups, f) here."""
+
+    def run(x, kernel):
+        with lowering(name):
+            if operation == "grouped":
+                return grouped_conv2d(x, kernel, groups, strides)
+            return depthwise_conv2d(x, keras.ops.transpose(kernel, (0, 1, 3, 2)), strides)
+
+    return run
+
+
+def inputs(operation, size, height, width):
+    """(x, kernel, groups): 6 channels, each its own group or in 3 groups of 2 -> 4."""
+    rng = np.random.default_rng(size * 100 + height * 10 + width)
+    groups, per_group, filters = (6, 1, 6) if operation == "depthwise" else (3, 2, 12)
+    x = rng.normal(size=(2, height, width, 6)).astype("float32")
+    return x, rng.normal(size=(size, size, per_group, filters)).astype("float32"), groups
+
+
+def close(actual, expected):
+    actual = actual if isinstance(actual, np.ndarray) else to_numpy(actual)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize(("operation", "name"), CASES)
+@few
+@given(height=sides, width=sides, strides=strides_)
+def test_lowering_equals_the_definition(operation, name, size, height, width, strides):
+    x, kernel, groups = inputs(operation, size, height, width)
+    run = compiled(convolution(operation, name, groups, strides))
+    tensors = [keras.ops.convert_to_tensor(array) for array in (x, kernel)]
+    close(run(*tensors), definition(x, kernel, groups, strides))
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("operation", list(CHOICES))
+@given(height=sides, width=sides, strides=strides_, size=st.sampled_from([1, 3, 5, 7]))
+@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+def test_the_definition_is_pytorchs(operation, height, width, strides, size):
+    torch = pytest.importorskip("torch")
+    x, kernel, groups = inputs(operation, size, height, width)
+    expected = torch.nn.functional.conv2d(
+        torch.from_numpy(np.float64(x.transpose(0, 3, 1, 2))),
+        torch.from_numpy(np.float64(kernel.transpose(3, 2, 0, 1))),
+        stride=strides,
+        padding=(size - 1) // 2,
+        groups=groups,
+    )
+    close(expected.numpy().transpose(0, 2, 3, 1), definition(x, kernel, groups, strides))
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "height", "width"), [(3, 1, 6, 7), (3, 2, 7, 8), (5, 2, 6, 7)]
+)
+@pytest.mark.parametrize(("operation", "name"), CASES)
+def test_gradients_of_every_lowering_equal_the_adjoint(
+    operation, name, size, strides, height, width
+):
+    x, kernel, groups = inputs(operation, size, height, width)
+    y = definition(x, kernel, groups, strides)
+    upstream = np.random.default_rng(0).normal(size=y.shape).astype("float32")
+    run = convolution(operation, name, groups, strides)
+    actual = gradients(lambda x, k: run(x, k) * keras.ops.convert_to_tensor(upstream), x, kernel)
+    for grad, expected in zip(actual, adjoint(x, kernel, groups, strides, upstream), strict=True):
+        close(grad, expected)
+
+
+@pytest.mark.parametrize("operation", list(CHOICES))
+def test_unknown_spatial_size_and_batch(operation):
+    x, kernel, groups = inputs(operation, 3, 7, 6)
+    image = keras.Input((None, None, 6))
+    weights = kernel if operation == "grouped" else kernel.transpose(0, 1, 3, 2)
+
+    class Convolution(keras.layers.Layer):
+        def call(self, x):
+            if operation == "grouped":
+                return grouped_conv2d(x, weights, groups, 2)
+            return depthwise_conv2d(x, weights, 2)
+
+    model = keras.Model(image, Convolution()(image))
+    assert model.output_shape == (None, None, None, kernel.shape[-1])
+    close(model(x), definition(x, kernel, groups, 2))
+
+
+def test_a_name_that_an_operation_does_not_know_leaves_it_as_it_is():
+    x, kernel, groups = inputs("grouped", 3, 4, 5)
+    tensors = [keras.ops.convert_to_tensor(array) for array in (x, kernel)]
+    y = convolution("grouped", "shifted", groups, 1)(*tensors)
+    close(y, definition(x, kernel, groups, 1))
+
+
+@pytest.mark.parametrize("name", ["fast", "", None])
+def test_bad_lowering_names_raise(name):
+    with (
+        pytest.raises(ValueError, match=rf"`name`.*native.*split.*Received: name={name!r}"),
+        lowering(name),
+    ):
+        pass
+
+
+def test_a_failure_inside_leaves_no_lowering_behind(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "keras_vitcnn.ops.convolution._shifted_depthwise", lambda *args: calls.append(args)
+    )
+    monkeypatch.setattr("keras_vitcnn.ops.convolution.LOWERINGS", {})
+    x, kernel, _ = inputs("depthwise", 3, 4, 4)
+    with pytest.raises(RuntimeError, match="inside"), lowering("shifted"):
+        raise RuntimeError("inside")
+    depthwise_conv2d(x, kernel.transpose(0, 1, 3, 2))
+    assert not calls
+    with lowering("shifted"):
+        depthwise_conv2d(x, kernel.transpose(0, 1, 3, 2))
+    assert len(calls) == 1
+
+
+@pytest.mark.backend_independent
+def test_the_table_names_known_lowerings():
+    for (operation, backend, device), name in LOWERINGS.items():
+        assert name in CHOICES[operation]
+        assert backend in ("tensorflow", "jax", "torch")
+        assert device in ("cpu", "gpu")
