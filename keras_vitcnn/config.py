@@ -26,6 +26,13 @@ def check_positive(**values: Any) -> None:
             raise ValueError(f"`{name}` must be positive integers. Received: {name}={value!r}")
 
 
+def check_positive_or_none(**values: float | None) -> None:
+    """Raise `ValueError` unless every value is a positive number or `None`."""
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"`{name}` must be positive or None. Received: {name}={value!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConvNetConfig:
     """A residual ConvNet: stem, stages of equal blocks, pooled classifier.
@@ -87,6 +94,16 @@ class ConvNetConfig:
             groups=self.groups,
             kernel=self.kernel,
         )
+        check_positive_or_none(
+            stem_width=self.stem_width,
+            norm_epsilon=self.norm_epsilon,
+            layer_scale=self.layer_scale,
+        )
+        if any(width % self.groups for width in self.widths):
+            raise ValueError(
+                "`groups` must divide every width. Received: "
+                f"groups={self.groups}, widths={self.widths}"
+            )
         if not len(self.depths) == len(self.widths) == len(self.strides):
             raise ValueError(
                 "`depths`, `widths` and `strides` must have one entry per stage. Received: "
@@ -170,6 +187,9 @@ class TransformerConfig:
             mlp_ratio=self.mlp_ratio,
             patch_size=self.patch_size,
         )
+        check_positive_or_none(layer_scale=self.layer_scale, norm_epsilon=self.norm_epsilon)
+        if self.stem_widths or self.stem_strides:
+            check_positive(stem_widths=self.stem_widths, stem_strides=self.stem_strides)
         if self.width % self.num_heads:
             raise ValueError(
                 "`width` must be a multiple of `num_heads`. Received: "
@@ -181,7 +201,10 @@ class TransformerConfig:
                 f"stem_widths={self.stem_widths}, stem_strides={self.stem_strides}"
             )
         if self.stem_widths and self.backbone:
-            raise ValueError("Give `stem_widths` or `backbone`, not both.")
+            raise ValueError(
+                "Give `stem_widths` or `backbone`, not both. "
+                f"Received: stem_widths={self.stem_widths}, backbone={self.backbone}"
+            )
         if not 0 <= self.local_blocks <= self.class_token_block <= self.depth - 1:
             raise ValueError(
                 "Gated positional attention sees patches only, and the class token must join: "

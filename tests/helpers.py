@@ -14,22 +14,24 @@ import numpy as np
 
 from keras_vitcnn import config_of
 
+# What XLA optimises here runs once, so that compiling would take nearly all of a test's time.
+QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 ROOT = Path(__file__).resolve().parent.parent
 
 # One small point of every corner of the two design spaces; all take images of 16 x 16 pixels.
-_TWO_STAGES = {"depths": (1, 2), "widths": (8, 16), "strides": (1, 2), "stem_stride": 2}
+_TWO_STAGES = {"depths": (1, 1), "widths": (8, 16), "strides": (1, 2), "stem_stride": 2}
 TINY = {
-    "convnext": replace(config_of("ConvNeXtTiny"), **_TWO_STAGES),
-    "convnext_v2": replace(config_of("ConvNeXtV2Tiny"), **_TWO_STAGES),
+    "convnext": replace(config_of("ConvNeXtTiny"), **_TWO_STAGES, kernel=3),
+    "convnext_v2": replace(config_of("ConvNeXtV2Tiny"), **_TWO_STAGES, kernel=3),
     "resnet": replace(config_of("ResNet50"), **_TWO_STAGES),
     "resnet_d": replace(config_of("ResNet50D"), **_TWO_STAGES),
     "resnext": replace(config_of("ResNeXt50"), **_TWO_STAGES, groups=4, expansion=2, stem_width=8),
     "gresnet": replace(
         config_of("GResNet50"), **(_TWO_STAGES | {"strides": (2, 2)}), stem_width=16
     ),
-    "vit": replace(config_of("ViTTiny16"), width=12, depth=3, patch_size=4),
-    "deit_distilled": replace(config_of("DeiTTiny16Distilled"), width=12, depth=3, patch_size=4),
-    "deit3": replace(config_of("DeiT3Small16"), width=12, num_heads=3, depth=3, patch_size=4),
+    "vit": replace(config_of("ViTTiny16"), width=12, depth=2, patch_size=4),
+    "deit_distilled": replace(config_of("DeiTTiny16Distilled"), width=12, depth=1, patch_size=4),
+    "deit3": replace(config_of("DeiT3Small16"), width=12, num_heads=3, depth=2, patch_size=4),
     "vit_c": replace(
         config_of("ViTC1GF"), width=12, depth=2, stem_widths=(8, 8), stem_strides=(2, 2)
     ),
@@ -45,9 +47,9 @@ TINY = {
     "convit": replace(
         config_of("ConViTTiny"),
         width=16,
-        depth=3,
-        local_blocks=2,
-        class_token_block=2,
+        depth=2,
+        local_blocks=1,
+        class_token_block=1,
         patch_size=4,
     ),
 }
@@ -80,7 +82,7 @@ def compiled(function: Callable) -> Callable:
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(function)
+        return jax.jit(function, compiler_options=QUICK_TO_COMPILE)
     return function
 
 
@@ -100,7 +102,7 @@ def gradients(function: Callable, *arrays: np.ndarray) -> list[np.ndarray]:
     if keras.backend.backend() == "jax":
         import jax
 
-        grads = jax.jit(jax.grad(total, argnums=tuple(range(len(tensors)))))(*tensors)
+        grads = compiled(jax.grad(total, argnums=tuple(range(len(tensors)))))(*tensors)
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -119,6 +121,8 @@ def gradients(function: Callable, *arrays: np.ndarray) -> list[np.ndarray]:
 HIDE = """
 import sys
 
+ASKED_FOR = set()
+
 class _Hidden:
     '''A module finder that does not find some packages, as if they were not installed.'''
 
@@ -127,6 +131,7 @@ class _Hidden:
 
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in HIDDEN:
+            ASKED_FOR.add(name.split(".")[0])
             return None
         return self._finder.find_spec(name, path, target)
 
@@ -143,7 +148,8 @@ def run_python(code: str, *, backend: str | None = None, hidden: Iterable[str] =
     Args:
         code: indentation common to all lines is removed.
         backend: of Keras; this process' own by default.
-        hidden: top-level packages that the process can't import.
+        hidden: top-level packages that the process can't import; which of them it tried to, the
+            code finds in the set `ASKED_FOR`.
     """
     hide = f"HIDDEN = {set(hidden)!r}\n{HIDE}\n" if hidden else ""
     result = subprocess.run(

@@ -56,9 +56,8 @@ def complexity(
         return complexity(build(model_or_config, input_shape=input_shape))
     model = model_or_config
     if input_shape is not None and tuple(input_shape) != tuple(model.inputs[0].shape[1:]):
-        model = keras.models.clone_model(
-            model, input_tensors=[keras.Input(shape=input_shape, name="image")]
-        )
+        image = keras.Input(shape=input_shape, name="image")
+        model = keras.models.clone_model(model, input_tensors=image)
     if None in model.inputs[0].shape[1:]:
         raise ValueError(
             "`input_shape` is needed for a model of variable image size, e.g. (224, 224, 3). "
@@ -70,12 +69,15 @@ def complexity(
 
 
 def _graph(model: keras.Model) -> tuple[int, int, int]:
-    totals = (0, 0, 0)
+    macs = activations = bias_adds = 0
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        totals = tuple(a + b for a, b in zip(totals, _layer(layer), strict=True))
-    return totals
+        counted = _layer(layer)
+        macs += counted[0]
+        activations += counted[1]
+        bias_adds += counted[2]
+    return macs, activations, bias_adds
 
 
 def _layer(layer: Any) -> tuple[int, int, int]:
@@ -92,9 +94,7 @@ def _layer(layer: Any) -> tuple[int, int, int]:
 
 
 @singledispatch
-def layer_products(
-    layer: Any, inputs: list[tuple], output: tuple
-) -> list[tuple[int, int]]:
+def layer_products(layer: Any, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
     """(multiply-adds, numbers put out) of each matrix product or convolution in a layer.
 
     Register this function for a layer class of your own to have it counted. Shapes include the
@@ -131,9 +131,7 @@ def _(layer: PatchEmbedding, inputs: list[tuple], output: tuple) -> list[tuple[i
 
 
 @layer_products.register
-def _(
-    layer: MultiHeadSelfAttention, inputs: list[tuple], output: tuple
-) -> list[tuple[int, int]]:
+def _(layer: MultiHeadSelfAttention, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
     _, tokens, width = output
     return _attention(tokens, width, layer.num_heads)
 

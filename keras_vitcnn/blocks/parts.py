@@ -116,11 +116,14 @@ def _dense_conv(
 def residual_sum(
     x: Any, branch: Any, rate: float, name: str, layer_scale: float | None = None, suffix: str = ""
 ) -> Any:
-    """x + drop_path(layer_scale(branch)); a rate of 0 and a scale of `None` leave no layer."""
+    """x + drop_path(layer_scale(branch)).
+
+    Drop path is a layer at every rate: Keras stores weights in the order of the graph's layers, so
+    a file saved at one rate fits a model built with another.
+    """
     if layer_scale is not None:
         branch = LayerScale(layer_scale, name=f"{name}_scale{suffix}")(branch)
-    if rate:
-        branch = StochasticDepth(rate, name=f"{name}_drop{suffix}")(branch)
+    branch = StochasticDepth(rate, name=f"{name}_drop{suffix}")(branch)
     return keras.layers.Add(name=f"{name}_add{suffix}")([x, branch])
 
 

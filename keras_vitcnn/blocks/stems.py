@@ -33,7 +33,9 @@ def convnet_stem(x: Any, cfg: ConvNetConfig) -> Any:
             if activation:
                 x = keras.layers.Activation(activation, name="stem_conv0_act")(x)
     elif cfg.stem == "conv7":
-        x = conv(x, width, cfg, "stem_conv0", kernel=7, stride=cfg.stem_stride, activation=activation)
+        x = conv(
+            x, width, cfg, "stem_conv0", kernel=7, stride=cfg.stem_stride, activation=activation
+        )
     else:
         for i, part in enumerate(STEM_TIERS[cfg.stem]):
             stride = cfg.stem_stride if i == 0 else 1
@@ -47,9 +49,9 @@ def max_pool(x: Any, cfg: ConvNetConfig) -> Any:
     if cfg.padding == "symmetric":
         x = Padding2D(1, lowest=True, name="stem_pool_pad")(x)
     padding = "valid" if cfg.padding == "symmetric" else "same"
-    return keras.layers.MaxPooling2D(
-        3, 2, padding, data_format="channels_last", name="stem_pool"
-    )(x)
+    return keras.layers.MaxPooling2D(3, 2, padding, data_format="channels_last", name="stem_pool")(
+        x
+    )
 
 
 def tokens_stem(x: Any, cfg: TransformerConfig) -> Any:

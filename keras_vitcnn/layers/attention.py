@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.ops.convolution import device
 
 
 @register
@@ -28,9 +29,12 @@ class MultiHeadSelfAttention(keras.layers.Layer):
 
     def call(self, qkv: Any) -> Any:
         query, key, value = self.split(qkv)
+        if _lacks_half_precision(qkv):
+            query, key, value = (ops.cast(part, "float32") for part in (query, key, value))
         # (b, n, heads, head_dim); the softmax inside runs in float32 on every backend.
         y = ops.dot_product_attention(query, key, value)
-        return ops.reshape(y, (-1, qkv.shape[1], qkv.shape[2] // 3))
+        y = ops.reshape(y, (-1, qkv.shape[1], qkv.shape[2] // 3))
+        return ops.cast(y, self.compute_dtype)
 
     def split(self, qkv: Any) -> list[Any]:
         """Queries, keys and values, each (b, n, heads, head_dim)."""
@@ -47,3 +51,10 @@ class MultiHeadSelfAttention(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return *input_shape[:-1], input_shape[-1] // 3
+
+
+def _lacks_half_precision(x: Any) -> bool:
+    """XLA on the CPU has no float16 product that adds up in float32, which JAX asks it for."""
+    if keras.backend.backend() != "jax" or keras.backend.standardize_dtype(x.dtype) != "float16":
+        return False
+    return device() == "cpu"

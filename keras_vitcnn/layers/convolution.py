@@ -45,7 +45,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
 @register
 class GroupedConv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with `groups`, channels last, padded symmetrically, in the fastest form.
+    """`keras.layers.Conv2D` in groups, channels last, padded symmetrically, in the fastest form.
 
     Args:
         filters, kernel_size, strides, groups, **kwargs: as of the Keras layer; `kernel_size` is

@@ -42,7 +42,7 @@ class GatedPositionalSelfAttention(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
-        self.grid = tuple(grid)
+        self.grid: tuple[int, int] = (grid[0], grid[1])
         self.locality_strength = locality_strength
         self.gate_init = gate_init
         self.train_gate = train_gate
@@ -73,9 +73,9 @@ class GatedPositionalSelfAttention(keras.layers.Layer):
         kernel = np.array(ops.convert_to_numpy(kernel))
         side = int(self.num_heads**0.5)
         centre = (side - 1) / 2 if side % 2 == 0 else side // 2
-        for row in range(side):
-            for column in range(side):
-                kernel[:, column + side * row] = self.locality_strength * np.array(
+        for column in range(side):
+            for row in range(side):
+                kernel[:, row + side * column] = self.locality_strength * np.array(
                     [2 * (column - centre), 2 * (row - centre), -1]
                 )
         return ops.convert_to_tensor(kernel, dtype)

@@ -11,8 +11,8 @@ from keras_vitcnn.layers._register import register
 class LayerScale(keras.layers.Layer):
     """Learned scale per channel of a residual branch, kept and applied in float32.
 
-    A gain of 1e-6 times a small activation is below float16's smallest number, so neither the gain
-    nor the product is autocast. Input and output: (..., channels).
+    In float16 a gain of 1e-6 keeps two digits at most, and its gradient vanishes; here only the
+    product is rounded, to the layer's compute dtype. Input and output: (..., channels).
 
     Args:
         init_value: initial gain, e.g. 1e-6 (ConvNeXt) or 1e-4 (DeiT-III).

@@ -27,7 +27,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def __init__(self, grid: tuple[int, int], prefix_tokens: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.grid = tuple(grid)
+        self.grid: tuple[int, int] = (grid[0], grid[1])
         self.prefix_tokens = prefix_tokens
 
     def build(self, input_shape: tuple) -> None:
@@ -54,8 +54,8 @@ class PositionEmbedding(keras.layers.Layer):
         store["grid"] = np.array(self.grid)
 
     def load_own_variables(self, store: dict) -> None:
-        saved_grid = tuple(int(size) for size in store["grid"])
-        self.embedding.assign(self.resized(np.asarray(store["0"]), saved_grid))
+        rows, columns = (int(size) for size in store["grid"])
+        self.embedding.assign(self.resized(np.asarray(store["0"]), (rows, columns)))
 
     def resized(self, embedding: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
         """An embedding (1, prefix + tokens, d) learned on `grid`, as this layer needs it."""

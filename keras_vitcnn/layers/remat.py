@@ -34,9 +34,9 @@ class Remat(keras.layers.Wrapper):
             )
             return y, *new_state
 
-        values = [keras.ops.convert_to_tensor(v) for v in trainable]
-        # PyTorch assigns in place, and the second pass must see the state of the first.
-        values += [keras.ops.copy(keras.ops.convert_to_tensor(v)) for v in state]
+        # Copies: PyTorch assigns in place, and the second pass must see the state of the first;
+        # TensorFlow would capture a bare variable and count its gradient twice.
+        values = [keras.ops.copy(keras.ops.convert_to_tensor(v)) for v in (*trainable, *state)]
         y, *new_state = keras.remat(pure)(x, *values)
         for variable, value in zip(state, new_state, strict=True):
             variable.assign(value)

@@ -2,8 +2,8 @@
 
 from keras_vitcnn.models import (  # noqa: F401  (importing a family registers its models)
     convit,
-    convnext,
     convnet,
+    convnext,
     early_convolutions,
     hybrid,
     resnet,

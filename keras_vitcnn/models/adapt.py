@@ -11,7 +11,7 @@ from keras_vitcnn.config import ConvNetConfig, TransformerConfig
 
 # The coarsest grid that a design is allowed to keep: positions along a side.
 LAST_MAP = 2  # of a hierarchical model, in front of its pooling
-TOKENS = 8  # of a columnar model, all the way
+TOKENS = 7  # of a columnar model, all the way
 
 
 @singledispatch
@@ -21,8 +21,8 @@ def adapt_to_image_size(
     """Make a config keep enough positions of a small square image.
 
     The rule: the stem's stride is halved, its pooling dropped first, until the last map of a
-    hierarchical model has 2 x 2 positions or a columnar one 8 x 8 tokens, or the stride is 1; a
-    plain patch takes the largest size that divides the image and leaves 8 x 8 tokens.
+    hierarchical model has 2 x 2 positions or a columnar one 7 x 7 tokens, or the stride is 1; a
+    plain patch takes the largest size that divides the image and leaves 7 x 7 tokens.
 
     Args:
         config: a `ConvNetConfig` or a `TransformerConfig`.
@@ -40,13 +40,17 @@ def adapt_to_image_size(
 
 @adapt_to_image_size.register
 def _(config: ConvNetConfig, image_size: int, stem_stride: int | None = None) -> tuple[Any, str]:
+    _check_stem_stride(stem_stride)
     before = _stem_stride(config)
-    stages = config.total_stride // before
     goal = LAST_MAP if len(config.depths) > 1 else TOKENS
-    after = stem_stride or _halved(before, lambda stride: image_size // (stride * stages) >= goal)
-    if image_size // (after * stages) < 1:
+
+    def side(stride: int) -> int:
+        return _last_side(_with_stem_stride(config, stride), image_size)
+
+    after = stem_stride or _halved(before, lambda stride: side(stride) >= goal)
+    if side(after) < 1:
         raise ValueError(
-            f"`image_size` must be at least {after * stages} px for this model. "
+            f"`image_size` is too small: the last map would be empty at a stem stride of {after}. "
             f"Received: image_size={image_size}"
         )
     if after == before:
@@ -55,14 +59,14 @@ def _(config: ConvNetConfig, image_size: int, stem_stride: int | None = None) ->
     what = f"stem stride {before} -> {after}"
     if config.pool and not changed.pool:
         what += ", no max pooling"
-    side = -(-image_size // (after * stages))
-    return changed, f"{what}: the last map is {side} x {side} at {image_size} px."
+    return changed, f"{what}: the last map is {side(after)} x {side(after)} at {image_size} px."
 
 
 @adapt_to_image_size.register
 def _(
     config: TransformerConfig, image_size: int, stem_stride: int | None = None
 ) -> tuple[Any, str]:
+    _check_stem_stride(stem_stride)
     before = config.total_stride
     after = stem_stride or _token_side(config, image_size)
     if image_size % after or image_size < after:
@@ -83,8 +87,24 @@ def _stem_stride(config: ConvNetConfig) -> int:
     return config.stem_stride * (2 if config.pool else 1)
 
 
+def _check_stem_stride(stem_stride: int | None) -> None:
+    if stem_stride is not None and stem_stride < 1:
+        raise ValueError(
+            f"`stem_stride` must be a positive integer or None. Received: stem_stride={stem_stride}"
+        )
+
+
+def _last_side(config: ConvNetConfig, side: int) -> int:
+    """Positions along a side of the last map: padded strides round up, kernel-sized ones down."""
+    side = side // config.stem_stride if config.stem == "patch" else -(-side // config.stem_stride)
+    side = -(-side // 2) if config.pool else side
+    for stride in config.strides:
+        side = side // stride if config.downsample == "between" else -(-side // stride)
+    return side
+
+
 def _with_stem_stride(config: ConvNetConfig, stride: int) -> ConvNetConfig:
-    pool = config.pool and stride > config.stem_stride
+    pool = config.pool and stride > config.stem_stride and stride % 2 == 0
     return replace(config, stem_stride=stride // (2 if pool else 1), pool=pool)
 
 
@@ -145,9 +165,7 @@ def scale_width(config: Any, multiplier: float) -> Any:
 
 def _check_multiplier(multiplier: float) -> None:
     if not multiplier > 0:
-        raise ValueError(
-            f"`width_multiplier` must be positive. Received: width_multiplier={multiplier}"
-        )
+        raise ValueError(f"`multiplier` must be positive. Received: multiplier={multiplier}")
 
 
 def _scaled(width: int, multiplier: float, step: int = 8) -> int:

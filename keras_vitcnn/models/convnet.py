@@ -61,8 +61,7 @@ def _(config: ConvNetConfig, x: Any, pooling: str) -> Any:
 @trunk.classified.register
 def _(config: ConvNetConfig, x: Any, classes: int, dropout_rate: float) -> Any:
     x = trunk.pooled(config, x, "avg")
-    if dropout_rate:
-        x = keras.layers.Dropout(dropout_rate, name="head_dropout")(x)
+    x = keras.layers.Dropout(dropout_rate, name="head_dropout")(x)
     return keras.layers.Dense(classes, kernel_initializer=HostNormal(), name="head")(x)
 
 

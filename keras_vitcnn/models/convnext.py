@@ -65,9 +65,7 @@ ConvNeXtTiny = variant("ConvNeXtTiny", convnext(*TINY), V1, timm="convnext_tiny"
 ConvNeXtSmall = variant("ConvNeXtSmall", convnext(*SMALL), V1, timm="convnext_small")
 ConvNeXtBase = variant("ConvNeXtBase", convnext(*BASE), V1, timm="convnext_base")
 ConvNeXtLarge = variant("ConvNeXtLarge", convnext(*LARGE), V1, timm="convnext_large")
-ConvNeXtXLarge = variant(
-    "ConvNeXtXLarge", convnext((3, 3, 27, 3), 256), V1, timm="convnext_xlarge"
-)
+ConvNeXtXLarge = variant("ConvNeXtXLarge", convnext((3, 3, 27, 3), 256), V1, timm="convnext_xlarge")
 
 ConvNeXtIsoSmall = variant(
     "ConvNeXtIsoSmall", isotropic(18, 384), V1, alias="convnext_isotropic_small"

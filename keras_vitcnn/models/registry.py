@@ -51,9 +51,7 @@ class Variant:
 VARIANTS: dict[str, Variant] = {}
 
 
-def variant(
-    name: str, config: Any, source: str, *, timm: str = "", alias: str = ""
-) -> Constructor:
+def variant(name: str, config: Any, source: str, *, timm: str = "", alias: str = "") -> Constructor:
     """Register a model and return its constructor.
 
     Args:

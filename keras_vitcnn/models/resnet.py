@@ -47,9 +47,7 @@ ResNet50D = variant("ResNet50D", DEEP, RESNET_D, timm="resnet50d")
 ResNet101D = variant("ResNet101D", replace(DEEP, depths=(3, 4, 23, 3)), RESNET_D, timm="resnet101d")
 
 ResNeXt50 = variant("ResNeXt50", resnext((3, 4, 6, 3), 32, 4), RESNEXT, timm="resnext50_32x4d")
-ResNeXt101 = variant(
-    "ResNeXt101", resnext((3, 4, 23, 3), 32, 8), RESNEXT, timm="resnext101_32x8d"
-)
+ResNeXt101 = variant("ResNeXt101", resnext((3, 4, 23, 3), 32, 8), RESNEXT, timm="resnext101_32x8d")
 
 GResNet50 = variant(
     "GResNet50",

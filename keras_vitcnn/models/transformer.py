@@ -81,8 +81,7 @@ def _(config: TransformerConfig, x: Any, pooling: str) -> Any:
 @trunk.classified.register
 def _(config: TransformerConfig, x: Any, classes: int, dropout_rate: float) -> Any:
     def head(token: Any, name: str) -> Any:
-        if dropout_rate:
-            token = keras.layers.Dropout(dropout_rate, name=f"{name}_dropout")(token)
+        token = keras.layers.Dropout(dropout_rate, name=f"{name}_dropout")(token)
         layer = keras.layers.Dense(classes, kernel_initializer=HostNormal(), name=name)
         return layer(token)
 

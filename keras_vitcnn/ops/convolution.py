@@ -19,7 +19,6 @@ from keras import ops
 # (operation, backend, device) -> lowering; what is not listed runs "native".
 LOWERINGS = {
     ("depthwise", "jax", "cpu"): "shifted",
-    # TensorFlow's CPU kernels have no gradient for grouped convolutions.
     ("grouped", "tensorflow", "cpu"): "split",
     ("grouped", "jax", "cpu"): "split",
 }
@@ -32,8 +31,8 @@ def lowering(name: str) -> Iterator[None]:
     """Force one lowering for every convolution traced inside the block.
 
     Args:
-        name: `"native"`, `"shifted"` (depthwise only) or `"split"` (grouped only). An operation that
-            does not know the name keeps its own choice.
+        name: `"native"`, `"shifted"` (depthwise only) or `"split"` (grouped only). An operation
+            that does not know the name keeps its own choice.
     """
     known = sorted({choice for choices in CHOICES.values() for choice in choices})
     if name not in known:
@@ -151,7 +150,8 @@ def _jax_depthwise() -> Any:
 
     def backward(saved: Any, upstream: Any) -> Any:
         x, kernel = saved
-        return _shifted_depthwise(upstream, kernel[::-1, ::-1], 1), kernel_gradient(*saved, upstream)
+        flipped = kernel[::-1, ::-1]
+        return _shifted_depthwise(upstream, flipped, 1), kernel_gradient(x, kernel, upstream)
 
     convolve = jax.custom_vjp(lambda x, kernel: _shifted_depthwise(x, kernel, 1))
     convolve.defvjp(forward, backward)

@@ -13,7 +13,7 @@ def resize_grid(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         size: new (rows, columns).
 
     Returns:
-        (*size, channels), float32; equal to PyTorch's `interpolate(mode="bicubic", antialias=True)`.
+        (*size, channels), float32; equal to PyTorch's antialiased bicubic `interpolate`.
     """
     rows = _weights(grid.shape[0], size[0])
     columns = _weights(grid.shape[1], size[1])

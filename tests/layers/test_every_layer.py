@@ -11,10 +11,12 @@ import pytest
 from keras_vitcnn import layers
 from tests.helpers import call, randomize, to_numpy
 
+NORMAL = layers.HostNormal(0.1, seed=1)
+
 
 def block(width=6):
     inputs = keras.Input((5, 4, width))
-    x = keras.layers.Dense(width)(inputs)
+    x = keras.layers.Dense(width, kernel_initializer=NORMAL)(inputs)
     x = keras.layers.BatchNormalization()(x)
     x = layers.StochasticDepth(0.5, seed=1)(x)
     return keras.Model(inputs, keras.layers.Add()([inputs, x]))
@@ -30,7 +32,11 @@ MAP = ((3, 5, 4, 6),)
 CASES = {
     "ChannelAffine": Case(lambda **k: layers.ChannelAffine("zeros", **k)),
     "ClassToken": Case(lambda **k: layers.ClassToken(**k), ((3, 7, 6),), False),
-    "DepthwiseConv2D": Case(lambda **k: layers.DepthwiseConv2D(3, 2, activation="gelu", **k)),
+    "DepthwiseConv2D": Case(
+        lambda **k: layers.DepthwiseConv2D(
+            3, 2, activation="gelu", depthwise_initializer=NORMAL, **k
+        )
+    ),
     "GatedPositionalSelfAttention": Case(
         lambda **k: layers.GatedPositionalSelfAttention(
             4, (2, 3), locality_strength=0.5, gate_init=0.3, train_gate=False, **k
@@ -41,7 +47,11 @@ CASES = {
     "GlobalResponseNormalization": Case(
         lambda **k: layers.GlobalResponseNormalization(epsilon=1e-3, **k)
     ),
-    "GroupedConv2D": Case(lambda **k: layers.GroupedConv2D(4, 3, 2, groups=2, use_bias=False, **k)),
+    "GroupedConv2D": Case(
+        lambda **k: layers.GroupedConv2D(
+            4, 3, 2, groups=2, use_bias=False, kernel_initializer=NORMAL, **k
+        )
+    ),
     "ImageNormalization": Case(
         lambda **k: layers.ImageNormalization((0.5, 0.4, 0.3), (0.2, 0.3, 0.4), **k)
     ),
@@ -56,7 +66,9 @@ CASES = {
     ),
     "Remat": Case(lambda **k: layers.Remat(block(), **k), MAP, False),
     "StandardizedConv2D": Case(
-        lambda **k: layers.StandardizedConv2D(4, 3, 2, "same", epsilon=1e-3, **k)
+        lambda **k: layers.StandardizedConv2D(
+            4, 3, 2, "same", epsilon=1e-3, kernel_initializer=NORMAL, **k
+        )
     ),
     "StochasticDepth": Case(lambda **k: layers.StochasticDepth(0.3, seed=4, **k)),
 }

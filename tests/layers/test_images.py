@@ -82,7 +82,7 @@ def test_padding_adds_zeros():
 @pytest.mark.parametrize("strides", [1, 2])
 def test_standardized_convolution_has_kernels_of_mean_0_and_variance_1(strides):
     x = RNG.normal(size=(2, 6, 5, 3)).astype("float32")
-    layer = StandardizedConv2D(4, 3, strides, "same")
+    layer = StandardizedConv2D(4, 3, strides, "same", kernel_initializer="zeros")
     layer(keras.Input(x.shape[1:]))
     randomize(layer)
     kernel, bias = (to_numpy(w) for w in layer.weights)
@@ -91,7 +91,9 @@ def test_standardized_convolution_has_kernels_of_mean_0_and_variance_1(strides):
     standard = kernel - kernel.mean(axis=(0, 1, 2))
     standard = standard / np.sqrt((standard**2).mean(axis=(0, 1, 2)) + 1e-8)
 
-    plain = keras.layers.Conv2D(4, 3, strides, "same", data_format="channels_last")
+    plain = keras.layers.Conv2D(
+        4, 3, strides, "same", data_format="channels_last", kernel_initializer="zeros"
+    )
     plain(keras.Input(x.shape[1:]))
     plain.set_weights([standard, bias])
     np.testing.assert_allclose(to_numpy(call(layer, x)), to_numpy(call(plain, x)), atol=1e-4)
@@ -112,9 +114,11 @@ def test_convolution_layers_equal_pytorchs(kind, strides):
     torch = pytest.importorskip("torch")
     groups, filters = (4, 4) if kind == "depthwise" else (2, 6)
     if kind == "depthwise":
-        layer = DepthwiseConv2D(5, strides, activation="relu")
+        layer = DepthwiseConv2D(5, strides, activation="relu", depthwise_initializer="zeros")
     else:
-        layer = GroupedConv2D(filters, 5, strides, groups=groups, activation="relu")
+        layer = GroupedConv2D(
+            filters, 5, strides, groups=groups, activation="relu", kernel_initializer="zeros"
+        )
     x = RNG.normal(size=(2, 6, 7, 4)).astype("float32")
     layer(keras.Input(x.shape[1:]))
     randomize(layer)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vitcnn.layers import Remat, StochasticDepth
-from tests.helpers import randomize, to_numpy
+from keras_vitcnn.layers import DepthwiseConv2D, Remat, StochasticDepth
+from tests.helpers import call, randomize, to_numpy
 
 
 def classifier(remat: bool) -> keras.Model:
@@ -13,9 +13,8 @@ def classifier(remat: bool) -> keras.Model:
     x = inputs = keras.Input((6, 6, 4))
     for seed in (1, 2):
         start = keras.Input((6, 6, 4))
-        y = keras.layers.Conv2D(4, 3, padding="same", data_format="channels_last", use_bias=False)(
-            start
-        )
+        y = DepthwiseConv2D(3, use_bias=False, depthwise_initializer="zeros")(start)
+        y = keras.layers.Dense(4, use_bias=False, kernel_initializer="zeros")(y)
         y = keras.layers.BatchNormalization(momentum=0.5)(y)
         y = keras.layers.Activation("gelu")(y)
         y = keras.layers.Dropout(0.3, seed=seed)(y)
@@ -23,7 +22,7 @@ def classifier(remat: bool) -> keras.Model:
         block = keras.Model(start, keras.layers.Add()([start, y]))
         x = Remat(block)(x) if remat else block(x)
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x)
-    return keras.Model(inputs, keras.layers.Dense(3)(x))
+    return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer="zeros")(x))
 
 
 def data():
@@ -45,14 +44,8 @@ def state(model):
 
 def test_outputs_are_equal(pair):
     x, _ = data()
-    plain, recomputed = (to_numpy(model(x)) for model in pair)
+    plain, recomputed = (to_numpy(call(model, x)) for model in pair)
     np.testing.assert_allclose(recomputed, plain, atol=1e-6)
-
-
-def test_outputs_while_training_are_equal(pair):
-    x, _ = data()
-    plain, recomputed = (to_numpy(model(x, training=True)) for model in pair)
-    np.testing.assert_allclose(recomputed, plain, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -99,9 +99,9 @@ def test_weights_files_round_trip(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.weights.h5"
         model.save_weights(path)
         again = kv.build(config, weights=path, **OPTIONS)
-        assert np.array_equal(
-            model.predict(images, verbose=0), again.predict(images, verbose=0)
-        ), name
+        assert np.array_equal(model.predict(images, verbose=0), again.predict(images, verbose=0)), (
+            name
+        )
 
 
 def test_weights_pass_between_a_plain_and_a_rematerialised_model() -> None:

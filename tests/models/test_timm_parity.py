@@ -140,7 +140,10 @@ def test_a_checkpoint_that_does_not_fit_names_its_tensors_and_changes_nothing(ti
     model = kv.ResNet18(input_shape=(64, 64, 3), classes=CLASSES)
     before = [keras.ops.convert_to_numpy(w) for w in model.weights]
     broken = [
-        ({k: v for k, v in state.items() if k != "conv1.weight"}, "1 missing tensors .conv1.weight"),
+        (
+            {k: v for k, v in state.items() if k != "conv1.weight"},
+            "1 missing tensors .conv1.weight",
+        ),
         (state | {"extra.weight": state["fc.bias"]}, "1 unexpected tensors .extra.weight"),
         (state | {"fc.bias": state["fc.bias"][:5]}, r"fc.bias \(5,\) for \(17,\)"),
     ]

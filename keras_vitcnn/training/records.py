@@ -1,0 +1,115 @@
+"""The folder of a comparison: its settings, and one record for every finished training."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from keras_vitcnn.training.settings import differences
+
+Record = dict[str, Any]
+GROWING = ("models", "seeds")  # a later call may add some without making earlier results unequal
+ABOUT = "about"  # for the report only
+
+
+class RunFolder:
+    """`settings.json`, `results.jsonl` and `baseline.jsonl` in one folder.
+
+    Nothing is written before `open`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.results = self.path / "results.jsonl"
+        self.baseline = self.path / "baseline.jsonl"
+
+    def check(self, settings: Record) -> None:
+        """Raise `ValueError` if the folder holds a comparison under other settings."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"`out` must be a folder. Received: out={str(self.path)!r}")
+        old = self.settings()
+        fixed = [
+            {k: v for k, v in s.items() if k not in (*GROWING, ABOUT)} for s in (old, settings)
+        ]
+        if old and fixed[0] != fixed[1]:
+            raise ValueError(
+                "The folder holds a comparison with other settings "
+                f"({'; '.join(differences(*fixed))}). Use these, or another folder. "
+                f"Received: out={str(self.path)!r}"
+            )
+
+    def open(self, settings: Record) -> list[str]:
+        """Create the folder or go on in it; returns what was added to an earlier call."""
+        old = self.settings()
+        added = [
+            f"{name} {value}"
+            for name in GROWING
+            for value in settings[name]
+            if old and value not in old[name]
+        ]
+        merged = settings | {
+            name: list(dict.fromkeys([*old.get(name, []), *settings[name]])) for name in GROWING
+        }
+        self.path.mkdir(parents=True, exist_ok=True)
+        if merged != old:
+            write_atomically(self.path / "settings.json", json.dumps(merged, indent=2) + "\n")
+        for file in (self.results, self.baseline):
+            _drop_half_line(file)
+        return added
+
+    def settings(self) -> Record:
+        """What an earlier call wrote, {} without one."""
+        try:
+            return json.loads((self.path / "settings.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise ValueError(
+                "settings.json in the folder is not valid JSON; use another folder. "
+                f"Received: out={str(self.path)!r}"
+            ) from error
+
+    def records(self, file: Path) -> list[Record]:
+        """All whole records, the last one of a (model, seed) counts."""
+        found = {}
+        if file.exists():
+            for line in file.read_text("utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue  # cut off by a crash
+                found[record["model"], record["seed"]] = record
+        return list(found.values())
+
+    @staticmethod
+    def append(file: Path, record: Record) -> None:
+        """Add one line that survives whatever happens after this call."""
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader finds the old content or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _drop_half_line(file: Path) -> None:
+    """Cut what a crash left behind the last whole line, so that the next record gets its own."""
+    if file.exists():
+        content = file.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            write_atomically(file, whole)

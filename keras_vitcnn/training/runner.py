@@ -1,0 +1,227 @@
+"""One training: a model, a seed, the data and a recipe in; one record out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vitcnn.data import EvalBatches, ImageData, Split, TrainBatches
+from keras_vitcnn.data.batches import steps_per_epoch
+from keras_vitcnn.training import measure, recipes
+from keras_vitcnn.training.progress import Reporter
+from keras_vitcnn.training.records import Record
+from keras_vitcnn.training.settings import Settings
+
+WARM_UP_STEPS = 2  # the first compiles; on some backends the second does, too
+TIMED_STEPS = 4
+BUDGET_MARGIN = 0.95  # a machine is not equally fast all the time
+INFERENCE_SECONDS = 1.0  # of one timed pass
+
+
+def train(
+    build: Callable[[], keras.Model],
+    data: ImageData,
+    settings: Settings,
+    *,
+    seed: int,
+    reporter: Reporter,
+    title: str,
+) -> Record:
+    """Build, train, evaluate and measure a model that ends in logits.
+
+    Returns:
+        What was measured; with a `failure` instead of results if the loss stopped being finite.
+    """
+    memory = measure.PeakMemory()
+    started = time.perf_counter()
+    keras.utils.set_random_seed(seed)
+    model = build()
+    optimizer, total_steps = recipes.optimizer(
+        settings.recipe, model, settings.batch_size, settings.dtype
+    )
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.recipe.label_smoothing
+        ),
+        jit_compile=_jit_compile(),
+    )
+
+    def batches(start: int, stop: int) -> TrainBatches:
+        return TrainBatches(
+            data.train,
+            classes=len(data.class_names),
+            batch_size=settings.batch_size,
+            start=start,
+            stop=stop,
+            seed=seed,
+            flip=data.flip,
+            translate=settings.recipe.translate,
+        )
+
+    step_seconds, eval_seconds = _warm_up(model, batches, data, settings)
+    compiled = time.perf_counter()
+
+    per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
+    bounds = plan(settings, per_epoch, step_seconds, eval_seconds)
+    total_steps.assign(bounds[-1])
+    history: list[Record] = []
+    train_seconds = 0.0
+    failure = ""
+    task = reporter.bar(title, bounds[-1])
+    for start, stop in itertools.pairwise(bounds):
+        watch = _Watch(reporter, task)
+        model.fit(batches(start, stop), epochs=1, verbose=0, callbacks=[watch])
+        train_seconds += watch.seconds
+        if not math.isfinite(watch.loss):
+            failure = f"the loss became {watch.loss} in epoch {stop / per_epoch:.3g}"
+            break
+        val_loss, top1 = _evaluate(model, data.val, settings.batch_size)
+        if not math.isfinite(val_loss):
+            failure = f"the validation loss became {val_loss} in epoch {stop / per_epoch:.3g}"
+            break
+        history.append(
+            {
+                "epoch": stop / per_epoch,
+                "step": stop,
+                "train_loss": watch.loss,
+                "val_loss": val_loss,
+                "val_top1": top1,
+                "seconds": time.perf_counter() - compiled,
+            }
+        )
+        reporter.bars.update(task, note=f"top-1 {top1:.1%}")
+        reporter.epoch(
+            f"{title}: epoch {stop / per_epoch:.3g} of {bounds[-1] / per_epoch:.3g}, "
+            f"loss {watch.loss:.3f}, top-1 {top1:.1%}"
+        )
+    reporter.bars.remove_task(task)
+    record: Record = {
+        "epochs": bounds[-1] / per_epoch,
+        "steps": bounds[-1],
+        "learning_rate": settings.recipe.learning_rate_at(settings.batch_size),
+        "history": history,
+        "compile_seconds": compiled - started,
+        "seconds": time.perf_counter() - compiled,
+    }
+    if failure:
+        return record | {"failure": failure}
+    record["peak_memory"] = memory.read()
+    return record | {
+        "top1": history[-1]["val_top1"],
+        "best_top1": max(entry["val_top1"] for entry in history),
+        "train_images_per_second": bounds[-1] * settings.batch_size / train_seconds,
+        "inference_images_per_second": _inference_speed(model, data.val, settings.batch_size),
+    }
+
+
+def plan(settings: Settings, per_epoch: int, step_seconds: float, eval_seconds: float) -> list[int]:
+    """The steps at which to evaluate, from 0 to the end: every epoch, or evenly if a part is left.
+
+    With `minutes_per_model` as many steps as fit into them together with the evaluations.
+    """
+    steps = math.inf if settings.epochs is None else settings.epochs * per_epoch
+    if settings.minutes_per_model is not None:
+        budget = 60 * settings.minutes_per_model * BUDGET_MARGIN
+        rounds = max(1, math.ceil(budget / (per_epoch * step_seconds + eval_seconds)))
+        steps = min(steps, max(1, int((budget - rounds * eval_seconds) / step_seconds)))
+    rounds = math.ceil(steps / per_epoch)
+    return np.linspace(0, steps, rounds + 1).round().astype(int).tolist()
+
+
+class _Watch(keras.callbacks.Callback):
+    """Shows the progress, times the steps, and stops at a loss that is not finite."""
+
+    def __init__(self, reporter: Reporter | None = None, task: Any = None) -> None:
+        super().__init__()
+        self.reporter = reporter
+        self.task = task
+        self.loss = math.nan
+        self.seconds = 0.0
+        self._started: float | None = None
+        self._looked = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._started = self._started or time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.reporter:
+            self.reporter.bars.advance(self.task)
+        now = time.perf_counter()
+        if now - self._looked > 0.5:  # reading the loss waits for the device: not at every step
+            self._looked = now
+            self.loss = float(logs["loss"])
+            self.model.stop_training = not math.isfinite(self.loss)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.loss = float(logs["loss"])
+        self.seconds = time.perf_counter() - (self._started or 0.0)
+
+
+def _warm_up(
+    model: keras.Model,
+    batches: Callable[[int, int], TrainBatches],
+    data: ImageData,
+    settings: Settings,
+) -> tuple[float, float]:
+    """Compile both steps, then forget what was learned.
+
+    Returns:
+        Seconds of a training step and of an evaluation, zeros unless a budget needs them.
+    """
+    variables = [*model.variables, *model.optimizer.variables]
+    before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    few = _head(data.val, TIMED_STEPS * settings.batch_size)
+    model.fit(batches(0, WARM_UP_STEPS), verbose=0)
+    _evaluate(model, _head(few, settings.batch_size), settings.batch_size)
+    step_seconds = eval_seconds = 0.0
+    if settings.minutes_per_model is not None:
+        steps = TIMED_STEPS
+        for _ in range(2):  # the second time about as many as take two seconds
+            watch = _Watch()
+            model.fit(batches(0, steps), verbose=0, callbacks=[watch])
+            step_seconds = watch.seconds / steps
+            steps = int(np.clip(2 / step_seconds, TIMED_STEPS, 64))
+        some = measure.seconds(lambda: _evaluate(model, few, settings.batch_size))
+        eval_seconds = some * len(data.val) / len(few)
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    return step_seconds, eval_seconds
+
+
+def _jit_compile() -> str | bool:
+    """Keras' choice, except XLA inside TensorFlow on a CPU: measured up to 8 times slower."""
+    backend = keras.backend.backend()
+    return False if backend == "tensorflow" and not measure.accelerator() else "auto"
+
+
+def _evaluate(model: keras.Model, split: Split, batch_size: int) -> tuple[float, float]:
+    """Mean cross-entropy and top-1 over all images of a split."""
+    logits = model.predict(EvalBatches(split, batch_size), verbose=0)[: len(split)]
+    logits = logits.astype("float64")
+    rows = np.arange(len(split))
+    highest = logits.max(axis=-1)
+    log_sum = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=-1))
+    loss = float(np.mean(log_sum - logits[rows, split.labels]))
+    return loss, float(np.mean(logits.argmax(axis=-1) == split.labels))
+
+
+def _inference_speed(model: keras.Model, split: Split, batch_size: int) -> float:
+    """Images per second of compiled `predict`, from memory: the median of five warm passes."""
+    one = _head(split, batch_size)
+    model_seconds = measure.median_seconds(lambda: _evaluate(model, one, batch_size), 3)
+    count = batch_size * int(np.clip(INFERENCE_SECONDS / model_seconds, 1, 16))
+    rows = np.arange(count) % len(split)
+    block = EvalBatches(Split(split.images[rows], split.labels[rows]), batch_size)
+    return count / measure.median_seconds(lambda: model.predict(block, verbose=0))
+
+
+def _head(split: Split, count: int) -> Split:
+    rows = np.arange(min(count, len(split)))
+    return Split(split.images[rows], split.labels[rows])

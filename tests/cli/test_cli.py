@@ -1,0 +1,136 @@
+"""The command line: exit codes, one-line errors, and its output."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from keras_vitcnn import list_models, training
+from keras_vitcnn.cli import main
+from keras_vitcnn.cli.compare import Seeds
+from keras_vitcnn.training.render import Table
+from tests.helpers import ROOT
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """command(*arguments) -> (exit code, stdout, stderr)"""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("compare", "--help"), ("list", "-h")])
+def test_help(command: Command, arguments: tuple[str, ...]) -> None:
+    code, out, err = command(*arguments)
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: keras-vitcnn")
+
+
+def test_list(command: Command) -> None:
+    code, out, _ = command("list", "ConvNeXt*")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list_models("ConvNeXt*")
+    assert "ConvNeXtTiny      convnext_tiny" in out
+
+
+def test_a_folder_is_compared_and_named_in_every_error(command: Command, tmp_path: Path) -> None:
+    models, out = "ResNet18,ViTTiny16", tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    for arguments, message in {
+        (): "Missing option '--models'",
+        ("--models", ","): "separated by commas",
+        ("--models", "ConvNetTiny"): "nearest names are: ConvNeXtTiny",
+        ("--models", models, "--data", tmp_path / "nowhere"): "does not exist",
+        ("--models", models, "--data", tmp_path / "empty"): "no sub-folders",
+        ("--models", models, "--epochs", 0): "--epochs",
+        ("--models", models, "--seeds", "one"): "'one' is neither",
+        ("--models", models, "--recipe", "none"): "Unknown recipe",
+        ("--models", models, "--image-size", 30, "--stem-stride", 16): "image_size",
+        ("--models", models, "--what"): "No such option",
+    }.items():
+        code, stdout, stderr = command("compare", "--out", out, *arguments)
+        assert (code, stdout) == (2, ""), arguments
+        assert stderr.startswith("error: ")
+        assert message in stderr
+        assert stderr.count("\n") == 1
+        assert not out.exists()
+
+
+def test_a_fresh_process_says_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_vitcnn", "compare", "--models", "ResNet19", "--out", "x"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: Unknown model; the nearest names are: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("3", (0, 1, 2)), ("1", (0,)), ("0,7", (0, 7)), ("5,", (5,))],
+)
+def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
+    assert Seeds().convert(text, None, None) == seeds
+
+
+def test_options_reach_the_comparison(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def compare(models: tuple[str, ...], **options: Any) -> Any:
+        asked.update(options, models=models)
+        return SimpleNamespace(
+            table=Table([["ResNet18", "93.1"]], ["Model", "Top-1 (%)"]),
+            answer=["ResNet18 reached the highest top-1."],
+            report=tmp_path / "report.html",
+            failures=asked["failures"],
+        )
+
+    monkeypatch.setattr(training, "compare", compare)
+    arguments = [
+        *("compare", "--models", "ResNet18,vit_tiny_patch16_224", "--data", "tfds:cifar10"),
+        *("--seeds", "2", "--no-flip", "--minutes-per-model", "1.5", "--stem-stride", "2"),
+        *("--skip-bad-images", "--out", tmp_path),
+    ]
+    for failures, expected in (([], 0), ([{"failure": "nan"}], 1)):
+        asked["failures"] = failures
+        code, out, _ = command(*arguments)
+        assert code == expected
+    assert "93.1" in out
+    assert str(tmp_path / "report.html") in out
+    assert asked["models"] == ("ResNet18", "vit_tiny_patch16_224")
+    assert asked["seeds"] == (0, 1)
+    assert asked["epochs"] is None
+    assert asked["flip"] is False
+    assert asked["minutes_per_model"] == 1.5
+    assert asked["skip_bad_images"] is True
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_an_interruption_says_how_to_go_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: bool
+) -> None:
+    def compare(*_: Any, **__: Any) -> None:
+        if started:
+            (tmp_path / "settings.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "compare", compare)
+    code, _, err = command("compare", "--models", "ResNet18", "--out", tmp_path)
+    assert code == 130
+    assert ("same command again" if started else "nothing was written") in err
