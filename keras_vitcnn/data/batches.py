@@ -108,6 +108,27 @@ class EvalBatches(keras.utils.PyDataset):
         return (in_data_format(self.split.images[rows.clip(max=len(self.split) - 1)]),)
 
 
+def feed(batches: keras.utils.PyDataset) -> Any:
+    """The form of `batches` that this backend's `fit(..., shuffle=False)` and `predict` read best.
+
+    TensorFlow gets a `tf.data.Dataset` that asks for batches by number. Keras itself would go
+    through `Dataset.from_generator`, which makes the C library hand every freed block back to the
+    system: training a narrow ResNet18 on two CPU cores was measured to take twice as long.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    like = [np.asarray(array) for array in batches[0]]
+
+    def read(index: Any) -> tuple[Any, ...]:
+        arrays = tf.numpy_function(lambda i: batches[int(i)], [index], [a.dtype for a in like])
+        return tuple(tf.ensure_shape(x, a.shape) for x, a in zip(arrays, like, strict=True))
+
+    dataset = tf.data.Dataset.range(len(batches))
+    return dataset.map(read, num_parallel_calls=batches.workers, deterministic=True).prefetch(2)
+
+
 def steps_per_epoch(images: int, batch_size: int) -> int:
     return images // batch_size
 

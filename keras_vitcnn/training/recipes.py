@@ -21,7 +21,7 @@ class Recipe:
     name: str
     optimizer: str = "adamw"  # or "sgd", with Nesterov's momentum
     learning_rate: float = 1e-3  # at its peak and at `reference_batch_size`; scaled linearly
-    reference_batch_size: int = 128
+    reference_batch_size: int = 64
     weight_decay: float = 0.05  # decoupled, times the learning rate; see `is_decayed`
     momentum: float = 0.9  # sgd's momentum, adamw's beta_1
     beta_2: float = 0.999
@@ -61,6 +61,7 @@ RECIPES = {
             name="sgd",
             optimizer="sgd",
             learning_rate=0.1,
+            reference_batch_size=128,
             weight_decay=5e-4,
             label_smoothing=0.0,
             warmup=0.05,

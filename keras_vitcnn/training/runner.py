@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_vitcnn.data import EvalBatches, ImageData, Split, TrainBatches
-from keras_vitcnn.data.batches import steps_per_epoch
+from keras_vitcnn.data.batches import feed, steps_per_epoch
 from keras_vitcnn.training import measure, recipes
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.records import Record
@@ -53,8 +53,8 @@ def train(
         jit_compile=_jit_compile(),
     )
 
-    def batches(start: int, stop: int) -> TrainBatches:
-        return TrainBatches(
+    def batches(start: int, stop: int) -> Any:
+        found = TrainBatches(
             data.train,
             classes=len(data.class_names),
             batch_size=settings.batch_size,
@@ -64,6 +64,7 @@ def train(
             flip=data.flip,
             translate=settings.recipe.translate,
         )
+        return feed(found)
 
     step_seconds, eval_seconds = _warm_up(model, batches, data, settings)
     compiled = time.perf_counter()
@@ -77,7 +78,7 @@ def train(
     task = reporter.bar(title, bounds[-1])
     for start, stop in itertools.pairwise(bounds):
         watch = _Watch(reporter, task)
-        model.fit(batches(start, stop), epochs=1, verbose=0, callbacks=[watch])
+        model.fit(batches(start, stop), shuffle=False, verbose=0, callbacks=[watch])
         train_seconds += watch.seconds
         if not math.isfinite(watch.loss):
             failure = f"the loss became {watch.loss} in epoch {stop / per_epoch:.3g}"
@@ -166,7 +167,7 @@ class _Watch(keras.callbacks.Callback):
 
 def _warm_up(
     model: keras.Model,
-    batches: Callable[[int, int], TrainBatches],
+    batches: Callable[[int, int], Any],
     data: ImageData,
     settings: Settings,
 ) -> tuple[float, float]:
@@ -178,14 +179,14 @@ def _warm_up(
     variables = [*model.variables, *model.optimizer.variables]
     before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     few = _head(data.val, TIMED_STEPS * settings.batch_size)
-    model.fit(batches(0, WARM_UP_STEPS), verbose=0)
+    model.fit(batches(0, WARM_UP_STEPS), shuffle=False, verbose=0)
     _evaluate(model, _head(few, settings.batch_size), settings.batch_size)
     step_seconds = eval_seconds = 0.0
     if settings.minutes_per_model is not None:
         steps = TIMED_STEPS
         for _ in range(2):  # the second time about as many as take two seconds
             watch = _Watch()
-            model.fit(batches(0, steps), verbose=0, callbacks=[watch])
+            model.fit(batches(0, steps), shuffle=False, verbose=0, callbacks=[watch])
             step_seconds = watch.seconds / steps
             steps = int(np.clip(2 / step_seconds, TIMED_STEPS, 64))
         some = measure.seconds(lambda: _evaluate(model, few, settings.batch_size))
@@ -203,7 +204,7 @@ def _jit_compile() -> str | bool:
 
 def _evaluate(model: keras.Model, split: Split, batch_size: int) -> tuple[float, float]:
     """Mean cross-entropy and top-1 over all images of a split."""
-    logits = model.predict(EvalBatches(split, batch_size), verbose=0)[: len(split)]
+    logits = model.predict(feed(EvalBatches(split, batch_size)), verbose=0)[: len(split)]
     logits = logits.astype("float64")
     rows = np.arange(len(split))
     highest = logits.max(axis=-1)
@@ -218,7 +219,7 @@ def _inference_speed(model: keras.Model, split: Split, batch_size: int) -> float
     model_seconds = measure.median_seconds(lambda: _evaluate(model, one, batch_size), 3)
     count = batch_size * int(np.clip(INFERENCE_SECONDS / model_seconds, 1, 16))
     rows = np.arange(count) % len(split)
-    block = EvalBatches(Split(split.images[rows], split.labels[rows]), batch_size)
+    block = feed(EvalBatches(Split(split.images[rows], split.labels[rows]), batch_size))
     return count / measure.median_seconds(lambda: model.predict(block, verbose=0))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_vitcnn.data import EvalBatches, Split, TrainBatches, augment
+from keras_vitcnn.data.batches import feed
 from keras_vitcnn.data.images import LazyImages
 
 
@@ -106,8 +107,24 @@ def test_fit_and_predict_take_the_batches(lazy: bool) -> None:
         [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, use_bias=False)]
     )
     model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
-    model.fit(train_batches(split, flip=True, translate=0.1), verbose=0)
+    model.fit(feed(train_batches(split, flip=True, translate=0.1)), shuffle=False, verbose=0)
     kernel = keras.ops.convert_to_numpy(model.weights[0])
-    logits = model.predict(EvalBatches(split, 4), verbose=0)[:30]
+    logits = model.predict(feed(EvalBatches(split, 4)), verbose=0)[:30]
     expected = np.arange(30)[:, None] * kernel.sum(axis=0)
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_what_is_fed_are_the_batches_in_order(lazy: bool) -> None:
+    split = numbered(30)
+    if lazy:
+        split = Split(LazyImages(list(split.images), 8), split.labels)
+    batches = train_batches(split, flip=True, translate=0.1)
+    fed = feed(batches)
+    assert len(fed) == len(batches)
+    again = (
+        list(fed) if keras.backend.backend() == "tensorflow" else [fed[i] for i in range(len(fed))]
+    )
+    for index, (images, one_hot) in enumerate(again):
+        np.testing.assert_array_equal(images, batches[index][0])
+        np.testing.assert_array_equal(one_hot, batches[index][1])

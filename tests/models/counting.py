@@ -49,7 +49,7 @@ def _cost(config: Any, height: int, width: int) -> dict:
         "macs": total.macs,
         "activations": total.activations,
         "bias_adds": total.bias_adds,
-        "non_trainable": sum(prod(v.shape) for v in model.non_trainable_variables),
+        "non_trainable": sum(prod(v.shape) for v in model.non_trainable_weights),
         "product_outputs": outputs,  # of q k^T and of attention times values
         "product_macs": macs,
         "pooled_outputs": pooled,
