@@ -1,6 +1,9 @@
 """Build, walk between and compare Vision Transformers and ConvNets on any Keras 3 backend."""
 
-from keras_vitcnn import blocks, layers, models, ops
+from importlib import import_module
+from types import ModuleType
+
+from keras_vitcnn import analysis, blocks, layers, models, ops
 from keras_vitcnn.analysis import Complexity, complexity
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
 from keras_vitcnn.models import build, config_of, create_model, list_models
@@ -164,6 +167,7 @@ __all__ = [
     "ViTSmall16",
     "ViTSmall32",
     "ViTTiny16",
+    "analysis",
     "blocks",
     "build",
     "complexity",
@@ -176,3 +180,16 @@ __all__ = [
     "ops",
     "to_timm",
 ]
+
+# What building a model does not need comes when it is first named: `kv.training.compare`.
+_ON_DEMAND = ("data", "training")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ON_DEMAND:
+        return import_module(f"keras_vitcnn.{name}")
+    raise AttributeError(f"module 'keras_vitcnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})

@@ -59,6 +59,19 @@ def test_import_and_use_without_the_other_backends_and_extras():
     assert run == f"(2, 3) True {params}"
 
 
+def test_parts_that_a_model_does_not_need_come_on_demand():
+    output = run_python(
+        """
+        import sys
+        import keras_vitcnn as kv
+        parts = [f"keras_vitcnn.{name}" for name in ("data", "training")]
+        before = [part in sys.modules for part in parts]
+        print(before, kv.training.compare.__name__, kv.data.load.__name__, hasattr(kv, "nothing"))
+        """
+    )
+    assert output.splitlines()[-1] == "[False, False] compare load False"
+
+
 def imported(file: Path, *, at_import: bool = False) -> Iterator[tuple[str, list[str]]]:
     """(module, names imported from it) of every import; only those run at import time if asked."""
     for node in module_level(ast.parse(file.read_text()).body) if at_import else everything(file):

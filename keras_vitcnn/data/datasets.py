@@ -145,4 +145,4 @@ def _description(found: sources.Collection, splits: list[Split], size: int) -> s
     )
     if found.skipped:
         sentence += f" {len(found.skipped)} unreadable files were left out."
-    return sentence[0].upper() + sentence[1:]
+    return sentence

@@ -125,7 +125,7 @@ def folder(
         val=val,
         class_names=class_names,
         image_size=FOLDER_SIZE,
-        origin=f"the folder {path.resolve().name}, {split}",
+        origin=f"The folder {path.resolve().name}, {split}",
         fingerprint=fingerprint("\n".join(names).encode()),
         skipped=tuple(sorted(skipped)),
     )
