@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable
@@ -71,22 +70,26 @@ def train(
 
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
     bounds = plan(settings, per_epoch, step_seconds, eval_seconds)
-    total_steps.assign(bounds[-1])
     history: list[Record] = []
     train_seconds = 0.0
     failure = ""
     task = reporter.bar(title, bounds[-1])
-    for start, stop in itertools.pairwise(bounds):
+    while len(bounds) > 1:
+        total_steps.assign(bounds[-1])
+        reporter.bars.update(task, total=bounds[-1])
+        start, stop = bounds[:2]
         watch = _Watch(reporter, task)
         model.fit(batches(start, stop), shuffle=False, verbose=0, callbacks=[watch])
         train_seconds += watch.seconds
         if not math.isfinite(watch.loss):
             failure = f"the loss became {watch.loss} in epoch {stop / per_epoch:.3g}"
             break
+        before = time.perf_counter()
         val_loss, top1 = _evaluate(model, data.val, settings.batch_size)
         if not math.isfinite(val_loss):
             failure = f"the validation loss became {val_loss} in epoch {stop / per_epoch:.3g}"
             break
+        now = time.perf_counter()
         history.append(
             {
                 "epoch": stop / per_epoch,
@@ -94,7 +97,7 @@ def train(
                 "train_loss": watch.loss,
                 "val_loss": val_loss,
                 "val_top1": top1,
-                "seconds": time.perf_counter() - compiled,
+                "seconds": now - compiled,
             }
         )
         reporter.bars.update(task, note=f"top-1 {top1:.1%}")
@@ -102,10 +105,15 @@ def train(
             f"{title}: epoch {stop / per_epoch:.3g} of {bounds[-1] / per_epoch:.3g}, "
             f"loss {watch.loss:.3f}, top-1 {top1:.1%}"
         )
+        bounds = bounds[1:]
+        if len(bounds) > 1:  # a few seconds of warm-up foretell half an hour badly
+            bounds = plan(
+                settings, per_epoch, train_seconds / stop, now - before, stop, now - compiled
+            )
     reporter.bars.remove_task(task)
     record: Record = {
-        "epochs": bounds[-1] / per_epoch,
-        "steps": bounds[-1],
+        "epochs": stop / per_epoch,
+        "steps": stop,
         "learning_rate": settings.recipe.learning_rate_at(settings.batch_size),
         "history": history,
         "compile_seconds": compiled - started,
@@ -117,23 +125,31 @@ def train(
     return record | {
         "top1": history[-1]["val_top1"],
         "best_top1": max(entry["val_top1"] for entry in history),
-        "train_images_per_second": bounds[-1] * settings.batch_size / train_seconds,
+        "train_images_per_second": stop * settings.batch_size / train_seconds,
         "inference_images_per_second": _inference_speed(model, data.val, settings.batch_size),
     }
 
 
-def plan(settings: Settings, per_epoch: int, step_seconds: float, eval_seconds: float) -> list[int]:
-    """The steps at which to evaluate, from 0 to the end: every epoch, or evenly if a part is left.
+def plan(
+    settings: Settings,
+    per_epoch: int,
+    step_seconds: float,
+    eval_seconds: float,
+    done: int = 0,
+    elapsed: float = 0.0,
+) -> list[int]:
+    """The steps at which to evaluate, from `done` to the end: every epoch, or evenly if less fits.
 
-    With `minutes_per_model` as many steps as fit into them together with the evaluations.
+    With `minutes_per_model` as many steps as fit, with the evaluations, into what is left of them
+    after `elapsed` seconds; one at least.
     """
-    steps = math.inf if settings.epochs is None else settings.epochs * per_epoch
+    left = math.inf if settings.epochs is None else settings.epochs * per_epoch - done
     if settings.minutes_per_model is not None:
-        budget = 60 * settings.minutes_per_model * BUDGET_MARGIN
+        budget = (60 * settings.minutes_per_model - elapsed) * BUDGET_MARGIN
         rounds = max(1, math.ceil(budget / (per_epoch * step_seconds + eval_seconds)))
-        steps = min(steps, max(1, int((budget - rounds * eval_seconds) / step_seconds)))
-    rounds = math.ceil(steps / per_epoch)
-    return np.linspace(0, steps, rounds + 1).round().astype(int).tolist()
+        left = min(left, max(1, int((budget - rounds * eval_seconds) / step_seconds)))
+    rounds = math.ceil(left / per_epoch)
+    return np.linspace(done, done + left, rounds + 1).round().astype(int).tolist()
 
 
 class _Watch(keras.callbacks.Callback):

@@ -37,6 +37,19 @@ def test_a_slow_model_takes_a_step_at_least() -> None:
     assert plan(Settings(minutes_per_model=0.01), 100, 10.0, 20.0) == [0, 1]
 
 
+def test_a_revised_plan_uses_what_is_left_of_the_minutes() -> None:
+    settings = Settings(minutes_per_model=1)
+    # Twice as fast as foretold: 100 steps and an evaluation took 7 of 60 seconds.
+    bounds = plan(settings, 100, 0.05, 2.0, done=100, elapsed=7.0)
+    spent = 7.0 + 0.05 * (bounds[-1] - 100) + 2.0 * (len(bounds) - 1)
+    assert bounds[0] == 100
+    assert 55 < spent <= 60
+    # Slower: no time is left, and the learning rate falls in one last step.
+    assert plan(settings, 100, 1.0, 2.0, done=50, elapsed=61.0) == [50, 51]
+    # A number of epochs stays what it is.
+    assert plan(Settings(epochs=3), 10, 0.5, 2.0, done=10, elapsed=99.0) == [10, 20, 30]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
