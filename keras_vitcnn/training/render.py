@@ -24,8 +24,10 @@ th, td { padding: .35rem .75rem; text-align: right; white-space: nowrap;
 th { vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .words td { text-align: left; white-space: normal; vertical-align: top; }
-figure { margin: 1.5rem 0; }
-figure svg { display: block; width: 100%; max-width: 44rem; height: auto; }
+th:nth-child(2) { white-space: nowrap; }
+figure { display: inline-block; vertical-align: top; width: min(100%, 29rem);
+  margin: 1.5rem .5rem 0 0; }
+figure svg { display: block; width: 100%; height: auto; }
 figcaption { font-weight: 600; }
 """
 
