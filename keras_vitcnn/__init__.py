@@ -3,7 +3,7 @@
 from keras_vitcnn import blocks, layers, models, ops
 from keras_vitcnn.analysis import Complexity, complexity
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
-from keras_vitcnn.models import build, config_of, create_model, list_models
+from keras_vitcnn.models import build, config_of, create_model, list_models, list_weights
 from keras_vitcnn.models.convit import (
     ConViTBase,
     ConViTBasePlus,
@@ -171,6 +171,7 @@ __all__ = [
     "create_model",
     "layers",
     "list_models",
+    "list_weights",
     "load_weights",
     "models",
     "ops",
