@@ -73,8 +73,13 @@ def load_weights(
     """
     if isinstance(source, Mapping):
         return Located(source).load_into(model, strict=strict)
-    variant = getattr(model, "variant", None)
-    return locate(Wanted(source, variant)).load_into(model, strict=strict)
+    return locate(Wanted(source, _variant_of(model))).load_into(model, strict=strict)
+
+
+def _variant_of(model: keras.Model) -> str | None:
+    """The constructor that built a model; a saved one says it by its name, if it kept it."""
+    known = {row.alias: row.name for row in registry.VARIANTS.values()}
+    return getattr(model, "variant", None) or known.get(model.name)
 
 
 def locate(wanted: Wanted) -> Located:

@@ -230,6 +230,12 @@ def test_a_full_disk(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
 
 
+def test_a_saved_model_still_knows_its_tags(hub: LocalHub, tmp_path: Path) -> None:
+    kv.ConvNeXtAtto(input_shape=SHAPE).save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras")
+    assert not kv.load_weights(model, "d2_in1k").random
+
+
 def test_an_existing_model_is_untouched_after_an_error(hub: LocalHub) -> None:
     model = kv.ConvNeXtAtto(input_shape=SHAPE)
     before = [np.array(keras.ops.convert_to_numpy(w)) for w in model.weights]
