@@ -6,7 +6,7 @@ from types import ModuleType
 from keras_vitcnn import analysis, blocks, layers, models, ops
 from keras_vitcnn.analysis import Complexity, complexity
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
-from keras_vitcnn.models import build, config_of, create_model, list_models
+from keras_vitcnn.models import build, config_of, create_model, list_models, list_weights
 from keras_vitcnn.models.convit import (
     ConViTBase,
     ConViTBasePlus,
@@ -175,6 +175,7 @@ __all__ = [
     "create_model",
     "layers",
     "list_models",
+    "list_weights",
     "load_weights",
     "models",
     "ops",

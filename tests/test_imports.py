@@ -11,14 +11,23 @@ from tests.helpers import ROOT, run_python
 
 PACKAGE = ROOT / "keras_vitcnn"
 FILES = sorted(PACKAGE.rglob("*.py"))
-OPTIONAL = {"PIL", "click", "matplotlib", "sklearn", "tensorflow_datasets", "timm"}
+OPTIONAL = {
+    "PIL",
+    "click",
+    "huggingface_hub",
+    "matplotlib",
+    "safetensors",
+    "sklearn",
+    "tensorflow_datasets",
+    "timm",
+}
 BACKENDS = {"tensorflow", "jax", "torch"}
 OTHER_BACKENDS = BACKENDS - {keras.backend.backend()}
 static = pytest.mark.backend_independent
 
 # Each level may import those before it, and within a level nothing goes both ways.
 LEVELS = [
-    {"config"},
+    {"config", "extras"},
     {"ops"},
     {"layers"},
     {"blocks"},

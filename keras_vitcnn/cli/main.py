@@ -10,6 +10,7 @@ import click
 from keras_vitcnn import __version__
 from keras_vitcnn.cli.compare import compare
 from keras_vitcnn.cli.list_models import list_models
+from keras_vitcnn.cli.predict import predict
 
 FAILED = 1  # a model could not be trained
 WRONG_INPUT = 2
@@ -30,6 +31,7 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(compare)
 cli.add_command(list_models)
+cli.add_command(predict)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

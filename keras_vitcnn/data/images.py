@@ -50,11 +50,18 @@ def decode(source: Source, size: int) -> np.ndarray:
     """
     from PIL import Image, ImageOps
 
-    with _opened(source) as opened:
-        image = _rgb(ImageOps.exif_transpose(opened))
+    image = upright(source)
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
     return np.asarray(image)
+
+
+def upright(source: Source) -> Any:
+    """One image as a Pillow image: turned as its EXIF tag says, RGB, transparency on white."""
+    from PIL import ImageOps
+
+    with _opened(source) as opened:
+        return _rgb(ImageOps.exif_transpose(opened))
 
 
 def load_images(

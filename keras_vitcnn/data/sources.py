@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vitcnn.data.extras import require
 from keras_vitcnn.data.images import Progress, Source, find_unreadable
 from keras_vitcnn.data.split import train_val_split
+from keras_vitcnn.extras import require
 
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]

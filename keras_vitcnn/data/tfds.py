@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_vitcnn.data.extras import require
 from keras_vitcnn.data.images import GIB, Source
 from keras_vitcnn.data.sources import FOLDER_SIZE, Collection, Listing
+from keras_vitcnn.extras import require
 
 VAL_SPLITS = ("validation", "val", "test")
 BYTES_LIMIT = 4 * GIB  # of encoded images held in memory

@@ -22,17 +22,21 @@ class ImageNormalization(keras.layers.Layer):
     Args:
         mean: per colour, of images in [0, 1]; ImageNet's by default.
         std: likewise.
+        evaluation: the resize and crop that belong to the loaded weights, kept here because a
+            layer's config is what a saved model keeps; the layer itself does nothing with it.
     """
 
     def __init__(
         self,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
+        evaluation: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self.evaluation = evaluation
 
     def call(self, images: Any) -> Any:
         channels = images.shape[-1]
@@ -43,6 +47,15 @@ class ImageNormalization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
+
+    def get_config(self) -> dict:
+        # Loading weights changes them, so what the constructor was given is not enough.
+        evaluation = self.evaluation and {
+            key: list(value) if isinstance(value, list) else value  # Keras' own kinds of them
+            for key, value in self.evaluation.items()
+        }
+        own = {"mean": self.mean, "std": self.std, "evaluation": evaluation}
+        return super().get_config() | own
 
 
 def _per_channel(values: tuple[float, ...], channels: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from keras_vitcnn.models import (  # noqa: F401  (importing a family registers i
 )
 from keras_vitcnn.models.adapt import adapt_to_image_size, scale_width
 from keras_vitcnn.models.build import build
-from keras_vitcnn.models.registry import config_of, create_model, list_models
+from keras_vitcnn.models.registry import config_of, create_model, list_models, list_weights
 
 __all__ = [
     "adapt_to_image_size",
@@ -20,5 +20,6 @@ __all__ = [
     "config_of",
     "create_model",
     "list_models",
+    "list_weights",
     "scale_width",
 ]

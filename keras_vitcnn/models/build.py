@@ -11,6 +11,7 @@ import keras
 
 from keras_vitcnn.layers import ImageNormalization
 from keras_vitcnn.models import trunk
+from keras_vitcnn.models.pretrained import Wanted, open_checkpoint
 
 DEFAULT_SIZE = 224
 
@@ -19,7 +20,7 @@ def build(
     config: Any,
     include_top: bool = True,
     include_preprocessing: bool = True,
-    weights: str | Path | None = None,
+    weights: str | Path | Wanted | None = None,
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: str | None = None,
@@ -40,10 +41,16 @@ def build(
             normalised tokens (b, n, c), or the vector that `pooling` makes of them.
         include_preprocessing: take images in [0, 255] and normalise them inside; otherwise the
             input must be normalised already.
-        weights: `None` (random) or the path of a `.weights.h5` file.
+        weights: `None` (random); `"imagenet"` (the model's default published checkpoint), one of
+            its tags (see `list_weights`), a checkpoint's full name in timm; the path of a
+            `.weights.h5`, `.safetensors` or `.pth` file; `"hf://owner/repo"`; or
+            `"package:NAME"`, an installed Python package that holds a checkpoint. Resized,
+            re-channelled and left without a head where they must be, which the log and the
+            model's `load_report` say.
         input_tensor: Keras tensor to build upon instead of a new input.
         input_shape: of one image, in the layout of `keras.config.image_data_format()`. 224 x 224
-            pixels of 3 channels by default; without the top, a ConvNet takes any size.
+            pixels (with weights, what they were trained for) of 3 channels by default; without the
+            top, a ConvNet takes any size.
         pooling: without the top: `None`, `"avg"`, `"max"`, or `"token"` for class-token models.
         classes: of the classifier.
         classifier_activation: of the classifier; `None` for logits. Its output is float32.
@@ -57,7 +64,9 @@ def build(
         A functional `keras.Model`.
 
     Raises:
-        ValueError: for an argument out of its range, or an image size the config can't take.
+        ValueError: for an argument out of its range, an image size the config can't take, or
+            weights that are not published, damaged or of another model.
+        OSError: if weights have to be downloaded and can't.
     """
     _check_rate("drop_path_rate", drop_path_rate)
     _check_rate("dropout_rate", dropout_rate)
@@ -68,7 +77,10 @@ def build(
         )
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
         raise ValueError(f"`classes` must be a positive integer. Received: classes={classes!r}")
-    path = _weights_path(weights)
+    wanted = weights if isinstance(weights, Wanted) else Wanted(weights)
+    checkpoint = None if wanted.source is None else open_checkpoint(wanted)
+    if checkpoint and checkpoint.preprocessing and input_shape is None and input_tensor is None:
+        input_shape = _default_shape(config, include_top, checkpoint.preprocessing.image_size)
 
     with _dtype_policy(dtype):
         inputs, x = _entrance(config, input_tensor, input_shape, include_top)
@@ -87,8 +99,9 @@ def build(
         elif len(x.shape) == 4 and _channels_first():
             x = keras.layers.Permute((3, 1, 2), name="to_channels_first")(x)
         model = keras.Model(inputs, x, name=name)
-    if path is not None:
-        model.load_weights(path)
+    model.variant = wanted.variant
+    if checkpoint is not None:
+        model.load_report = checkpoint.load_into(model)
     return model
 
 
@@ -125,15 +138,19 @@ def _entrance(
     return inputs, x
 
 
-def _default_shape(config: Any, include_top: bool) -> tuple[int | None, ...]:
-    side: int | None = DEFAULT_SIZE
+def _default_shape(
+    config: Any, include_top: bool, size: tuple[int, int] = (DEFAULT_SIZE, DEFAULT_SIZE)
+) -> tuple[int | None, ...]:
+    height: int | None
+    width: int | None
+    height, width = size
     if not include_top:
         try:
             trunk.check_image(config, None, None)
-            side = None
+            height = width = None
         except ValueError:
             pass
-    return (3, side, side) if _channels_first() else (side, side, 3)
+    return (3, height, width) if _channels_first() else (height, width, 3)
 
 
 def _checked_shape(shape: tuple) -> tuple:
@@ -152,20 +169,6 @@ def _channels_first() -> bool:
 def _check_rate(name: str, rate: float) -> None:
     if not 0 <= rate < 1:
         raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={rate}")
-
-
-def _weights_path(weights: str | Path | None) -> Path | None:
-    if weights is None:
-        return None
-    path = Path(weights)
-    if not path.name.endswith(".weights.h5"):
-        raise ValueError(
-            "`weights` must be None (random) or the path of a .weights.h5 file. "
-            f"Received: weights={str(weights)!r}"
-        )
-    if not path.is_file():
-        raise ValueError(f"`weights` names no file. Received: weights={str(weights)!r}")
-    return path
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 import keras
 
+from keras_vitcnn.models import published
 from keras_vitcnn.models.build import build
+from keras_vitcnn.models.pretrained import Wanted
 
 
 class Constructor(Protocol):
@@ -84,7 +86,7 @@ def variant(name: str, config: Any, source: str, *, timm: str = "", alias: str =
             config,
             include_top=include_top,
             include_preprocessing=include_preprocessing,
-            weights=weights,
+            weights=Wanted(weights, row.name),
             input_tensor=input_tensor,
             input_shape=input_shape,
             pooling=pooling,
@@ -106,9 +108,10 @@ def variant(name: str, config: Any, source: str, *, timm: str = "", alias: str =
 
     Args:
         include_top:{arguments}"""
-    VARIANTS[name] = Variant(
+    row = Variant(
         name=name, config=config, constructor=constructor, timm=timm_names, alias=default_name
     )
+    VARIANTS[name] = row
     return constructor
 
 
@@ -143,11 +146,37 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
 
     Args:
         pattern: e.g. `"ConvNeXt*"`; case matters.
-        pretrained: only those with published weights that this version can load (none yet).
+        pretrained: only those with published weights; `list_weights` has their tags.
     """
-    if pretrained:
-        return []
-    return [name for name in VARIANTS if fnmatch.fnmatchcase(name, pattern)]
+    names = [name for name in VARIANTS if fnmatch.fnmatchcase(name, pattern)]
+    if not pretrained:
+        return names
+    return [name for name in names if published.checkpoints(VARIANTS[name].timm)]
+
+
+def list_weights(pattern: str = "*") -> dict[str, list[published.Published]]:
+    """The published checkpoints of the constructors that match a shell pattern.
+
+    Args:
+        pattern: e.g. `"ConvNeXt*"`; case matters.
+
+    Returns:
+        Constructor's name -> its checkpoints, the one that `weights="imagenet"` means first. The
+        `tag` of each is a value for `weights`; where one stands for checkpoints of two image sizes,
+        the other one is named in full, `name`.
+    """
+    models = list_models(pattern, pretrained=True)
+    return {name: published_for(VARIANTS[name]) for name in models}
+
+
+def published_for(row: Variant) -> list[published.Published]:
+    """A variant's checkpoints, its default first: the first one with ImageNet-1k's classes."""
+    found = published.checkpoints(row.timm)
+    return sorted(found, key=lambda checkpoint: checkpoint is not _default(found))
+
+
+def _default(found: list[published.Published]) -> published.Published | None:
+    return next((checkpoint for checkpoint in found if checkpoint.classes == 1000), None)
 
 
 def config_of(name: str) -> Any:

@@ -20,6 +20,26 @@ def resize_grid(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.einsum("ih,jw,hwc->ijc", rows, columns, grid.astype(np.float64)).astype(np.float32)
 
 
+def resize_patch_kernel(kernel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a kernel that cuts patches, so that patches resized with it give the same tokens.
+
+    The pseudo-inverse of the resize (bicubic, antialiased when it shrinks) is applied to the kernel
+    instead of the resize to the image; where patches grow, that is exact (arXiv:2212.08013,
+    section 3.4).
+
+    Args:
+        kernel: (rows, columns, channels, filters).
+        size: new (rows, columns).
+
+    Returns:
+        (*size, channels, filters), float32.
+    """
+    rows = np.linalg.pinv(_weights(kernel.shape[0], size[0]))
+    columns = np.linalg.pinv(_weights(kernel.shape[1], size[1]))
+    resized = np.einsum("ih,jw,ijcf->hwcf", rows, columns, kernel.astype(np.float64))
+    return resized.astype(np.float32)
+
+
 def _weights(old: int, new: int) -> np.ndarray:
     """(new, old) interpolation matrix; pixel centres lie at half-integers, borders renormalise."""
     scale = old / new

@@ -15,7 +15,7 @@ from keras_vitcnn import data as images
 from keras_vitcnn.analysis import complexity
 from keras_vitcnn.data import ImageData
 from keras_vitcnn.data.batches import in_data_format
-from keras_vitcnn.data.extras import require
+from keras_vitcnn.extras import require
 from keras_vitcnn.models import adapt_to_image_size, build, scale_width
 from keras_vitcnn.models.registry import find
 from keras_vitcnn.training import measure, recipes, report

@@ -90,22 +90,46 @@ SUFFIXES = {
 }
 
 
+# What a checkpoint may hold besides weights: counters, and tables that a model computes itself.
+COMPUTED = re.compile(
+    r"(.*\.)?(num_batches_tracked|rel_indices|relative_position_index|attn_mask)|pre_logits\..*"
+)
+
+CLASSIFIERS = ("head", "head_dist")
+TOP = (*CLASSIFIERS, "head_norm")  # layers that a model without the top lacks
+
+
 def timm_names(model: keras.Model) -> dict[str, keras.Variable]:
     """timm's name of every variable of a model, in the order of the model's weights.
 
     Raises:
         ValueError: if the model has a variable that timm's naming has no place for.
     """
-    variables = [v for v in model.weights if not v.path.endswith("seed_generator_state")]
-    layers = {_layer_of(variable) for variable in variables}
-    rules = _scheme(layers)
+    variables = stored_variables(model)
+    rules = _scheme({layer_of(variable) for variable in variables})
     names: dict[str, keras.Variable] = {}
     for variable in variables:
-        names[_rename(_layer_of(variable), variable.name, rules)] = variable
+        layer = layer_of(variable)
+        module = _module(layer, rules)
+        if module is None:
+            raise ValueError(f"timm has no name for the weights of layer {layer!r}.")
+        names[module + _suffix(layer, variable.name)] = variable
     return names
 
 
-def _layer_of(variable: keras.Variable) -> str:
+def stored_variables(model: keras.Model) -> list[keras.Variable]:
+    """All that a checkpoint holds: the weights without the states of random generators."""
+    return [v for v in model.weights if not v.path.endswith("seed_generator_state")]
+
+
+def names_on_top(model: keras.Model) -> set[str]:
+    """timm's names of the weights that the model would have above its features."""
+    rules = _scheme({layer_of(variable) for variable in stored_variables(model)})
+    modules = [_module(layer, rules) for layer in TOP]
+    return {f"{module}.{kind}" for module in modules if module for kind in ("weight", "bias")}
+
+
+def layer_of(variable: keras.Variable) -> str:
     """The name of the layer in our grammar; sub-layers and blocks around it do not count."""
     parts = variable.path.split("/")[:-1]
     return parts[-2] if parts[-1] == "projection" else parts[-1]
@@ -121,13 +145,12 @@ def _scheme(layers: set[str]) -> list[Rule]:
     return RESNET + stem + (POOLED_SHORTCUT if stem is DEEP else STRIDED_SHORTCUT)
 
 
-def _rename(layer: str, variable: str, rules: list[Rule]) -> str:
+def _module(layer: str, rules: list[Rule]) -> str | None:
     for pattern, target in rules:
         match = re.fullmatch(pattern, layer)
         if match:
-            module = target(match) if callable(target) else match.expand(target)
-            return module + _suffix(layer, variable)
-    raise ValueError(f"timm has no name for the weights of layer {layer!r}.")
+            return target(match) if callable(target) else match.expand(target)
+    return None
 
 
 def _suffix(layer: str, variable: str) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from keras_vitcnn import list_models, training
+from keras_vitcnn import create_model, data, list_models, training
 from keras_vitcnn.cli import main
 from keras_vitcnn.cli.compare import Seeds
 from keras_vitcnn.training.render import Table
+from tests import helpers
 from tests.helpers import ROOT
 
 Command = Callable[..., tuple[int, str, str]]
@@ -29,7 +31,9 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
     return run
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("compare", "--help"), ("list", "-h")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("--help",), ("compare", "--help"), ("list", "-h"), ("predict", "-h")]
+)
 def test_help(command: Command, arguments: tuple[str, ...]) -> None:
     code, out, err = command(*arguments)
     assert (code, err) == (0, "")
@@ -41,6 +45,78 @@ def test_list(command: Command) -> None:
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == list_models("ConvNeXt*")
     assert "ConvNeXtTiny      convnext_tiny" in out
+
+
+def test_list_published_weights(command: Command) -> None:
+    code, out, _ = command("list", "ConvNeXtTiny", "--pretrained")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "convnext_tiny.fb_in1k " in line]
+    assert line.split()[:5] == [
+        "ConvNeXtTiny",
+        "convnext_tiny.fb_in1k",
+        "224x224",
+        "1000",
+        "classes",
+    ]
+    assert line.endswith("top-1 82.07% at 224")
+    code, out, err = command("list", "GResNet50", "--pretrained")
+    assert (code, out) == (2, "")
+    assert "No model matches" in err
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two photos and something else."""
+    image = pytest.importorskip("PIL.Image")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("b.jpg", "a.png"):
+        image.fromarray(rng.integers(0, 256, (60, 80, 3), "uint8")).save(folder / name)
+    (folder / "notes.txt").touch()
+    return folder
+
+
+def test_predict(command: Command, photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "atto.weights.h5"
+    model = create_model("ConvNeXtAtto")
+    helpers.randomize(model)
+    model.save_weights(path)
+    single = photos / "b.jpg"
+    code, out, _ = command("predict", "ConvNeXtAtto", photos, single, "--weights", path, "--top", 3)
+    assert code == 0
+    lines = out.splitlines()
+    assert [line for line in lines if line[0] != " "] == [
+        str(file) for file in (photos / "a.png", single, single)
+    ]
+    assert len(lines) == 12
+    assert lines[5:8] == lines[9:12], "the same photo gets the same answer"
+
+    preprocess = data.preprocess_for(model)
+    probabilities = model.predict(preprocess([single]), verbose=0)
+    (expected,) = data.decode_predictions(probabilities, top=3)
+    assert [line.split("%  ")[1] for line in lines[5:8]] == [best.name for best in expected]
+    shown = [float(line.split("%")[0]) / 100 for line in lines[5:8]]
+    assert shown == pytest.approx([best.probability for best in expected], abs=1e-4)
+
+
+def test_predict_names_what_is_wrong(command: Command, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    few = tmp_path / "few.weights.h5"
+    create_model("ConvNeXtAtto", classes=3).save_weights(few)
+    for arguments, message in {
+        ("ConvNeXtAtto",): "Missing argument 'PHOTOS...'",
+        ("ConvNeXtAtto", tmp_path / "no.jpg"): "does not exist",
+        ("ConvNeXtAtto", tmp_path / "empty"): "holds no images",
+        ("ConvNextAto", photos): "nearest names are: ConvNeXtAtto",
+        ("GResNet50", photos): "are not published",
+        ("ConvNeXtAtto", photos, "--weights", "d3_in1k"): "one of the tags of ConvNeXtAtto",
+        ("ConvNeXtAtto", photos, "--weights", few): "would be random",
+        ("ConvNeXtAtto", photos, "--top", 0): "--top",
+    }.items():
+        code, stdout, stderr = command("predict", *arguments)
+        assert (code, stdout) == (2, ""), arguments
+        assert message in stderr.splitlines()[-1]
 
 
 def test_a_folder_is_compared_and_named_in_every_error(command: Command, tmp_path: Path) -> None:
