@@ -12,8 +12,6 @@ import keras
 from keras_vitcnn.layers import ImageNormalization
 from keras_vitcnn.models import trunk
 
-DEFAULT_SIZE = 224
-
 
 def build(
     config: Any,
@@ -35,15 +33,16 @@ def build(
     """Build the model that a config describes.
 
     Args:
-        config: a `ConvNetConfig`, a `TransformerConfig` or any other registered config.
+        config: a `ConvNetConfig`, a `TransformerConfig` or any other config of the zoo.
         include_top: end with the classifier; otherwise with the last map (b, h, w, c), the
             normalised tokens (b, n, c), or the vector that `pooling` makes of them.
         include_preprocessing: take images in [0, 255] and normalise them inside; otherwise the
             input must be normalised already.
         weights: `None` (random) or the path of a `.weights.h5` file.
         input_tensor: Keras tensor to build upon instead of a new input.
-        input_shape: of one image, in the layout of `keras.config.image_data_format()`. 224 x 224
-            pixels of 3 channels by default; without the top, a ConvNet takes any size.
+        input_shape: of one image, in the layout of `keras.config.image_data_format()`. 3 channels
+            of the model's published size by default, which is 224 x 224 pixels unless the config
+            has an `image_size`; without the top, a ConvNet takes any size.
         pooling: without the top: `None`, `"avg"`, `"max"`, or `"token"` for class-token models.
         classes: of the classifier.
         classifier_activation: of the classifier; `None` for logits. Its output is float32.
@@ -126,7 +125,7 @@ def _entrance(
 
 
 def _default_shape(config: Any, include_top: bool) -> tuple[int | None, ...]:
-    side: int | None = DEFAULT_SIZE
+    side: int | None = trunk.default_size(config)
     if not include_top:
         try:
             trunk.check_image(config, None, None)

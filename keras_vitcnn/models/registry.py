@@ -44,6 +44,7 @@ class Variant:
     name: str
     config: Any
     constructor: Constructor
+    source: str  # paper or official code
     timm: tuple[str, ...]  # timm's names of this architecture; empty where timm lacks it
     alias: str  # lower-case name; the first of timm's where there is one
 
@@ -107,7 +108,12 @@ def variant(name: str, config: Any, source: str, *, timm: str = "", alias: str =
     Args:
         include_top:{arguments}"""
     VARIANTS[name] = Variant(
-        name=name, config=config, constructor=constructor, timm=timm_names, alias=default_name
+        name=name,
+        config=config,
+        constructor=constructor,
+        source=source,
+        timm=timm_names,
+        alias=default_name,
     )
     return constructor
 

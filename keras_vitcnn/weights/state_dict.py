@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_vitcnn.layers import PositionEmbedding
+from keras_vitcnn.layers import PositionEmbedding, Remat, WindowAttention
 from keras_vitcnn.weights.names import stored_as_convolution, timm_names, to_ours, to_torch
+
+# Buffers of timm's that are no weights.
+DERIVED = ("num_batches_tracked", "rel_indices", "relative_position_index", "attn_mask")
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,13 @@ class LoadReport:
 def load_weights(model: keras.Model, source: Mapping[str, Any]) -> LoadReport:
     """Load a state dict of timm's model of the same architecture.
 
-    Position embeddings of another grid are resized (bicubic, antialiased). Nothing is assigned
-    unless everything fits.
+    Position embeddings of another grid, and relative positions of another window, are resized
+    (bicubic, antialiased). Nothing is assigned unless everything fits.
 
     Args:
         model: of this library.
-        source: timm's names -> arrays in PyTorch's layout (`num_batches_tracked` is ignored).
+        source: timm's names -> arrays in PyTorch's layout (buffers that follow from the
+            architecture are ignored).
 
     Returns:
         A report of what was loaded and adapted.
@@ -41,9 +45,7 @@ def load_weights(model: keras.Model, source: Mapping[str, Any]) -> LoadReport:
         ValueError: for missing, unexpected or misshapen tensors, named.
     """
     tensors = {
-        name: np.asarray(tensor)
-        for name, tensor in source.items()
-        if not name.endswith(("num_batches_tracked", "rel_indices"))
+        name: np.asarray(tensor) for name, tensor in source.items() if not name.endswith(DERIVED)
     }
     names = timm_names(model)
     missing = [name for name in names if name not in tensors]
@@ -54,10 +56,15 @@ def load_weights(model: keras.Model, source: Mapping[str, Any]) -> LoadReport:
             f"{_listed('unexpected', unexpected)}."
         )
     values, adapted, misshapen = {}, [], []
+    resizable = {
+        id(layer.weights[0]): layer
+        for layer in _layers(model)
+        if isinstance(layer, PositionEmbedding | WindowAttention)
+    }
     for name, variable in names.items():
         value = to_ours(tensors[name], tuple(variable.shape))
-        if name == "pos_embed" and value.shape != tuple(variable.shape):
-            value = _resized(model, value)
+        if id(variable) in resizable and value.shape != tuple(variable.shape):
+            value = _resized(resizable[id(variable)], value)
             adapted.append(name)
         if value.shape != tuple(variable.shape):
             misshapen.append(f"{name} {tensors[name].shape} for {tuple(variable.shape)}")
@@ -78,18 +85,28 @@ def to_timm(model: keras.Model) -> dict[str, np.ndarray]:
     state = {}
     for name, variable in timm_names(model).items():
         value = keras.ops.convert_to_numpy(variable)
-        state[name] = to_torch(value, stored_as_convolution(name, value.shape))
+        state[name] = to_torch(value, stored_as_convolution(name, value.shape, model))
     return state
 
 
-def _resized(model: keras.Model, embedding: np.ndarray) -> np.ndarray:
-    """A position embedding of a square grid, resized to the model's."""
-    layer = model.get_layer("pos_embed")
-    assert isinstance(layer, PositionEmbedding)
-    side = int((embedding.shape[1] - layer.prefix_tokens) ** 0.5)
-    if side * side != embedding.shape[1] - layer.prefix_tokens:
-        return embedding
-    return layer.resized(embedding, (side, side))
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """A model's layers, with those of recomputed blocks."""
+    for layer in model.layers:
+        if isinstance(layer, Remat):
+            yield from _layers(layer.layer)
+        else:
+            yield layer
+
+
+def _resized(layer: PositionEmbedding | WindowAttention, learned: np.ndarray) -> np.ndarray:
+    """Positions of a square grid or window, resized to the layer's."""
+    prefix = layer.prefix_tokens if isinstance(layer, PositionEmbedding) else 0
+    side = int((learned.shape[1] - prefix) ** 0.5)
+    if side * side != learned.shape[1] - prefix:
+        return learned
+    if isinstance(layer, WindowAttention):
+        side = (side + 1) // 2  # offsets from -(side - 1) to side - 1
+    return layer.resized(learned, (side, side))
 
 
 def _listed(what: str, names: list[str], most: int = 5) -> str:
