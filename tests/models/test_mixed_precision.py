@@ -9,8 +9,6 @@ from tests import helpers
 
 NAMES = ["ResNet18", "ConvNeXtAtto", "ConvNeXtV2Atto", "ViTTiny16", "ConViTTiny", "ViTC1GF"]
 NAMES += ["GResNet50", "DeiT3Small16", "ViTR26Small32"]
-NAMES += ["MobileNetV2", "EfficientNetB0", "RegNetY002", "RegNetZ005", "BiTR50x1", "SwinTiny"]
-NAMES += ["MobileViTXXS"]
 SIZE = 64
 
 
