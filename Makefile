@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-tensorflow test-jax test-torch lint types fmt hooks docs clean distclean
+.PHONY: help demo test test-tensorflow test-jax test-torch lint types fmt hooks zoo docs clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r names text; do \
@@ -45,6 +45,9 @@ fmt: $(VENV)/.test  ## rewrite the code as ruff wants it
 
 hooks: $(VENV)/.test  ## run these checks at every commit
 	@$(BIN)/pre-commit install
+
+zoo: $(VENV)/.test  ## write docs/zoo.md: costs and published accuracy of every model
+	@$(BIN)/python scripts/zoo_page.py
 
 docs: $(VENV)/.docs  ## build the site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
