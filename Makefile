@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo parity test test-tensorflow test-jax test-torch lint types fmt hooks docs clean distclean
+.PHONY: help demo parity zoo test test-tensorflow test-jax test-torch lint types fmt hooks docs clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r names text; do \
@@ -48,6 +48,9 @@ hooks: $(VENV)/.test  ## run these checks at every commit
 
 parity: $(VENV)/.test  ## compare every published variant with timm and write docs/parity.md (an hour)
 	@$(BIN)/python scripts/parity.py $(ARGS)
+
+zoo: $(VENV)/.test  ## write docs/zoo.md: costs and published accuracy of every model
+	@$(BIN)/python scripts/zoo_page.py
 
 docs: $(VENV)/.docs  ## build the site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -6,8 +6,9 @@ points of `TransformerConfig`. A step between two designs is `dataclasses.replac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, Self
 
 NORM_EPSILON = {"batch": 1e-5, "split": 1e-5, "group": 1e-5, "layer": 1e-6}
 
@@ -45,7 +46,7 @@ class ConvNetConfig:
     expansion: int = 4  # wide side / narrow side
     strides: tuple[int, ...] = (1, 2, 2, 2)  # at the entrance of each stage
 
-    # conv7: one 7x7. deep: three 3x3 of w/2, w/2, w (ResNet-D). tiered: w/4, w/2, w (GResNet).
+    # conv7, conv3: one 7x7 or 3x3. deep: three 3x3 of w/2, w/2, w (ResNet-D). tiered: w/4, w/2, w.
     # patch: one convolution whose stride is its kernel. w = stem_width.
     stem: str = "conv7"
     stem_width: int | None = None  # widths[0] unless given
@@ -56,6 +57,7 @@ class ConvNetConfig:
     shape: str = "bottleneck"  # narrow in the middle; "inverted" is wide there; "basic" is 3x3, 3x3
     mixer: str = "dense"  # the spatial convolution: over all channels, "grouped" or "depthwise"
     groups: int = 1  # of a grouped mixer
+    group_width: int | None = None  # channels of its groups, instead of their number (RegNet)
     mixer_first: bool = False  # an inverted block's mixer before its 1x1 convolutions
     kernel: int = 3  # of the mixer
     bias: bool = False  # on every convolution
@@ -63,27 +65,33 @@ class ConvNetConfig:
     norm: str = "batch"  # or "layer", "group", "split" (whiten the input, scale the output)
     norms: str = "every"  # behind every convolution of a block, or "one": behind its mixer
     norm_epsilon: float | None = None  # 1e-5 (batch, group, split) or 1e-6 (layer) unless given
+    norm_momentum: float = 0.9  # of the moving averages of batch statistics
     activation: str = "relu"
-    activations: str = "every"  # after every norm and the sum, or "one": before the last 1x1
+    # After every norm and the sum; "branch": not after the sum; "one": before the last 1x1 alone.
+    activations: str = "every"
 
     downsample: str = "in_block"  # or "between": norm and convolution between stages, norm at head
-    shortcut: str = "conv"  # where the shape changes: strided 1x1, or "pool": 2x2 average, then 1x1
+    # Where the shape changes: a strided 1x1; "pool": 2x2 average, then 1x1; "none": no sum at all.
+    shortcut: str = "conv"
     layer_scale: float | None = None  # initial gain of a residual branch
     response_norm: bool = False  # global response normalization before the last 1x1 (ConvNeXt V2)
+    squeeze: float | None = None  # squeeze-and-excitation there: its hidden width / block's input
+    head_width: int | None = None  # of a 1x1 convolution between the last stage and the pooling
+    head_activation: bool = False  # in its place, an activation alone
 
     weight_standardization: bool = False
     padding: str = "symmetric"  # PyTorch's; "same" is TensorFlow's, asymmetric at stride 2
 
     def __post_init__(self) -> None:
-        check_choice("stem", self.stem, ("conv7", "deep", "tiered", "patch"))
+        check_choice("stem", self.stem, ("conv7", "conv3", "deep", "tiered", "patch"))
         check_choice("shape", self.shape, ("basic", "bottleneck", "inverted"))
         check_choice("mixer", self.mixer, ("dense", "grouped", "depthwise"))
         check_choice("norm", self.norm, tuple(NORM_EPSILON))
         check_choice("norms", self.norms, ("every", "one"))
-        check_choice("activation", self.activation, ("relu", "gelu", "silu"))
-        check_choice("activations", self.activations, ("every", "one"))
+        check_choice("activation", self.activation, ("relu", "relu6", "gelu", "silu"))
+        check_choice("activations", self.activations, ("every", "branch", "one"))
         check_choice("downsample", self.downsample, ("in_block", "between"))
-        check_choice("shortcut", self.shortcut, ("conv", "pool"))
+        check_choice("shortcut", self.shortcut, ("conv", "pool", "none"))
         check_choice("padding", self.padding, ("symmetric", "same"))
         check_positive(
             depths=self.depths,
@@ -98,6 +106,9 @@ class ConvNetConfig:
             stem_width=self.stem_width,
             norm_epsilon=self.norm_epsilon,
             layer_scale=self.layer_scale,
+            squeeze=self.squeeze,
+            head_width=self.head_width,
+            group_width=self.group_width,
         )
         if any(width % self.groups for width in self.widths):
             raise ValueError(
@@ -116,10 +127,22 @@ class ConvNetConfig:
                 "`mixer_first` needs shape='inverted'. Received: "
                 f"mixer_first=True, shape={self.shape!r}"
             )
-        if self.groups > 1 and self.mixer != "grouped":
+        if (self.groups > 1 or self.group_width) and self.mixer != "grouped":
             raise ValueError(
-                f"`groups` needs mixer='grouped'. Received: groups={self.groups}, "
-                f"mixer={self.mixer!r}"
+                "`groups` and `group_width` need mixer='grouped'. Received: "
+                f"groups={self.groups}, group_width={self.group_width}, mixer={self.mixer!r}"
+            )
+        if self.groups > 1 and self.group_width:
+            raise ValueError(
+                "Give `groups` or `group_width`, not both. Received: "
+                f"groups={self.groups}, group_width={self.group_width}"
+            )
+        if self.group_width and any(
+            self.mixer_width(stage) % self.group_width for stage in range(len(self.widths))
+        ):
+            raise ValueError(
+                "`group_width` must divide the width of every mixer. Received: "
+                f"group_width={self.group_width}, widths={self.widths}"
             )
 
     @property
@@ -137,13 +160,37 @@ class ConvNetConfig:
         wide = self.shape == "bottleneck"
         return self.widths[stage] * (self.expansion if wide else 1)
 
+    def mixer_width(self, stage: int) -> int:
+        """Channels on which a stage's spatial convolutions work."""
+        wide = self.shape == "inverted" and not self.mixer_first
+        return self.widths[stage] * (self.expansion if wide else 1)
+
+    @property
+    def stem_reduction(self) -> int:
+        """Pixels along a side for one position behind the stem."""
+        return self.stem_stride * (2 if self.pool else 1)
+
     @property
     def total_stride(self) -> int:
         """Pixels along a side for one position of the last map."""
-        stride = self.stem_stride * (2 if self.pool else 1)
-        for stage_stride in self.strides:
-            stride *= stage_stride
-        return stride
+        return self.stem_reduction * prod(self.strides)
+
+    def last_side(self, side: int) -> int:
+        """Positions along the last map of `side` pixels: 0 if it would be empty.
+
+        Padded strides round up, kernel-sized ones down.
+        """
+        down = self.stem == "patch"
+        side = side // self.stem_stride if down else -(-side // self.stem_stride)
+        side = -(-side // 2) if self.pool else side
+        for stride in self.strides:
+            side = side // stride if self.downsample == "between" else -(-side // stride)
+        return side
+
+    def with_stem_reduction(self, stride: int) -> Self:
+        """The same design on a finer or coarser first map; the pooling goes first."""
+        pool = self.pool and stride > self.stem_stride and stride % 2 == 0
+        return replace(self, stem_stride=stride // (2 if pool else 1), pool=pool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +221,14 @@ class TransformerConfig:
     train_gate: bool = True
 
     qkv_bias: bool = True
+    activation: str = "gelu"  # of the MLP
     layer_scale: float | None = None  # initial gain of both residual branches (DeiT-III)
     norm_epsilon: float = 1e-6
     drop_path_schedule: str = "linear"  # over depth from 0, or "constant" (DeiT-III)
 
     def __post_init__(self) -> None:
         check_choice("drop_path_schedule", self.drop_path_schedule, ("linear", "constant"))
+        check_choice("activation", self.activation, ("gelu", "silu"))
         check_positive(
             width=self.width,
             depth=self.depth,

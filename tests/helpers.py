@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import keras_vitcnn as kv
 from keras_vitcnn import config_of
 
 # What XLA optimises here runs once, so that compiling would take nearly all of a test's time.
@@ -20,6 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # One small point of every corner of the two design spaces; all take images of 16 x 16 pixels.
 _TWO_STAGES = {"depths": (1, 1), "widths": (8, 16), "strides": (1, 2), "stem_stride": 2}
+_MOBILE = {
+    "depths": (1, 2),
+    "widths": (8, 16),
+    "strides": (1, 2),
+    "kernels": (3, 3),
+    "expansions": (1, 2),
+    "stem_width": 8,
+    "head_width": 16,
+}
 TINY = {
     "convnext": replace(config_of("ConvNeXtTiny"), **_TWO_STAGES, kernel=3),
     "convnext_v2": replace(config_of("ConvNeXtV2Tiny"), **_TWO_STAGES, kernel=3),
@@ -52,7 +62,61 @@ TINY = {
         class_token_block=1,
         patch_size=4,
     ),
+    "mobilenet": replace(config_of("MobileNetV2"), **_MOBILE),
+    "efficientnet": replace(config_of("EfficientNetB0"), **_MOBILE | {"kernels": (3, 5)}),
+    "regnet_y": replace(config_of("RegNetY002"), **_TWO_STAGES, stem_width=8),
+    "regnet_z": replace(
+        config_of("RegNetZ005"), **_TWO_STAGES, stem_width=8, head_width=16, expansion=2
+    ),
+    "bit": replace(
+        config_of("BiTR50x1"), **_TWO_STAGES | {"widths": (32, 32)}, stem_width=32, expansion=1
+    ),
+    # Windows of 3 on a map of 8 x 8 are shifted and filled up.
+    "swin": replace(
+        config_of("SwinTiny"),
+        depths=(2, 1),
+        widths=(8, 16),
+        num_heads=(2, 4),
+        window=3,
+        stem_stride=2,
+    ),
+    "mobilevit": replace(
+        config_of("MobileViTXXS"),
+        depths=(1, 1),
+        widths=(8, 8),
+        strides=(1, 2),
+        stem_width=8,
+        head_width=16,
+        token_widths=(8,),
+        token_depths=(1,),
+        num_heads=2,
+    ),
 }
+
+
+def slim(config: Any) -> Any:
+    """The same strides and kinds of blocks, with few channels and blocks.
+
+    Of the families that are neither a plain `ConvNetConfig` nor a `TransformerConfig`.
+    """
+    stages = len(config.depths)
+    depths = (1,) * (stages - 1) + (2,)
+    if isinstance(config, kv.ConvNetConfig):
+        head = {"head_width": 16} if config.head_width else {}
+        widths = {"widths": (16,) * stages, "group_width": 8, "stem_width": 8}
+        return replace(config, depths=depths, **widths, **head)
+    if isinstance(config, kv.BiTConfig):
+        return replace(config, depths=depths, widths=(32,) * stages, stem_width=32, expansion=1)
+    if isinstance(config, kv.SwinConfig):
+        heads = tuple(2**stage for stage in range(stages))
+        widths = tuple(8 * count for count in heads)
+        return replace(config, depths=depths, widths=widths, num_heads=heads, image_size=224)
+    narrow = replace(config, widths=(8,) * stages, stem_width=8, head_width=16, image_size=224)
+    if isinstance(config, kv.MobileNetConfig):
+        blocks = {"kernels": (3,) * (stages - 1) + (5,), "expansions": (1,) + (2,) * (stages - 1)}
+        return replace(narrow, depths=depths, **blocks)
+    transformers = len(config.token_widths)
+    return replace(narrow, token_widths=(8,) * transformers, token_depths=(1,) * transformers)
 
 
 def to_numpy(x: Any) -> np.ndarray:

@@ -14,6 +14,8 @@ from keras_vitcnn.layers import (
     MultiHeadSelfAttention,
     PatchEmbedding,
     Remat,
+    SqueezeExcitation,
+    WindowAttention,
 )
 from keras_vitcnn.models import build
 
@@ -88,7 +90,7 @@ def _layer(layer: Any) -> tuple[int, int, int]:
     inputs = [tuple(t.shape) for t in keras.tree.flatten(layer.input)]
     products = layer_products(layer, inputs, tuple(layer.output.shape))
     outputs = sum(size for _, size in products)
-    biased = getattr(layer, "projection", layer)
+    biased = getattr(layer, "projection", None) or getattr(layer, "expand", None) or layer
     bias_adds = outputs if getattr(biased, "use_bias", False) and products else 0
     return sum(macs for macs, _ in products), outputs, bias_adds
 
@@ -132,8 +134,22 @@ def _(layer: PatchEmbedding, inputs: list[tuple], output: tuple) -> list[tuple[i
 
 @layer_products.register
 def _(layer: MultiHeadSelfAttention, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
-    _, tokens, width = output
-    return _attention(tokens, width, layer.num_heads)
+    *_, tokens, width = output
+    sets = prod(output[1:-2])  # that attend within themselves
+    return sets * _attention(tokens, width, layer.num_heads)
+
+
+@layer_products.register
+def _(layer: WindowAttention, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
+    _, rows, columns, width = output
+    tokens = prod(layer.window)
+    return (rows * columns // tokens) * _attention(tokens, width, layer.num_heads)
+
+
+@layer_products.register
+def _(layer: SqueezeExcitation, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
+    width = output[-1]
+    return [(width * layer.hidden, layer.hidden), (layer.hidden * width, width)]
 
 
 @layer_products.register

@@ -6,7 +6,13 @@ from typing import Any
 
 import keras
 
-from keras_vitcnn.blocks.parts import conv, kernel_initializer, norm, residual_sum
+from keras_vitcnn.blocks.parts import (
+    conv,
+    kernel_initializer,
+    norm,
+    residual_sum,
+    squeeze_excite,
+)
 from keras_vitcnn.config import ConvNetConfig
 from keras_vitcnn.layers import GlobalResponseNormalization
 
@@ -29,6 +35,7 @@ def residual_block(
     else:
         branch = [("pw1", wide), (mixer, wide), ("pw2", narrow)]
 
+    summed = cfg.shortcut != "none" or (stride == 1 and x.shape[-1] == cfg.outer_width(stage))
     y = x
     unstrided = True
     for position, (role, width) in enumerate(branch):
@@ -44,17 +51,21 @@ def residual_block(
             stride=stride if spatial and unstrided else 1,
             mixer=cfg.mixer if spatial else "dense",
             normed=cfg.norms == "every" or role == mixer,
-            zero_init=last and cfg.norms == "every",
+            zero_init=last and summed and cfg.norms == "every",
             activation=cfg.activation
-            if before_last or (cfg.activations == "every" and not last)
+            if before_last or (cfg.activations != "one" and not last)
             else None,
         )
         unstrided = unstrided and not spatial
         if before_last and cfg.response_norm:
             y = GlobalResponseNormalization(name=f"{name}_grn")(y)
-    x = residual_sum(
-        project(x, cfg, cfg.outer_width(stage), stride, name), y, rate, name, cfg.layer_scale
-    )
+        if before_last:
+            y = squeeze_excite(y, x.shape[-1], cfg, name)
+    if summed:
+        x = project(x, cfg, cfg.outer_width(stage), stride, name)
+        x = residual_sum(x, y, rate, name, cfg.layer_scale)
+    else:
+        x = y
     if cfg.activations == "every":
         x = keras.layers.Activation(cfg.activation, name=f"{name}_out")(x)
     return x

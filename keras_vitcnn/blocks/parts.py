@@ -17,6 +17,7 @@ from keras_vitcnn.layers import (
     LayerScale,
     Padding2D,
     Remat,
+    SqueezeExcitation,
     StandardizedConv2D,
     StochasticDepth,
 )
@@ -28,9 +29,16 @@ def kernel_initializer(cfg: ConvNetConfig) -> keras.Initializer:
 
 
 def drop_path_rates(rate: float, depth: int, schedule: str = "linear") -> list[float]:
-    """The drop rate of each of `depth` blocks: from 0 to `rate` over all of them, or constant."""
+    """The drop rate of each of `depth` blocks.
+
+    Args:
+        schedule: `"linear"` from 0 to `rate`, `"open"` likewise with `rate` one block beyond the
+            last (EfficientNet), or `"constant"`.
+    """
     if schedule == "constant":
         return [rate] * depth
+    if schedule == "open":
+        return [rate * block / depth for block in range(depth)]
     return [float(r) for r in np.linspace(0, rate, depth)]
 
 
@@ -39,7 +47,10 @@ def norm(x: Any, cfg: ConvNetConfig, name: str, zero_init: bool = False) -> Any:
     gamma = "zeros" if zero_init else "ones"
     if cfg.norm == "batch":
         layer = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=cfg.epsilon, gamma_initializer=gamma, name=name
+            momentum=cfg.norm_momentum,
+            epsilon=cfg.epsilon,
+            gamma_initializer=gamma,
+            name=name,
         )
     elif cfg.norm == "layer":
         layer = keras.layers.LayerNormalization(epsilon=cfg.epsilon, name=name)
@@ -68,14 +79,18 @@ def conv(
     """A convolution with its norm and activation: (b, h, w, c) -> (b, h/stride, w/stride, width).
 
     Args:
-        mixer: `"dense"`, `"grouped"` (by `cfg.groups`) or `"depthwise"` (`width` is then c).
+        mixer: `"dense"`, `"grouped"` (as the config says) or `"depthwise"` (`width` is then c).
         normed: whether `cfg.norm` follows (or, split, surrounds) the convolution.
         zero_init: whether that norm's gain starts at zero.
         activation: applied last; `None` for a linear output.
     """
     if normed and cfg.norm == "split":
         x = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=cfg.epsilon, center=False, scale=False, name=f"{name}_whiten"
+            momentum=cfg.norm_momentum,
+            epsilon=cfg.epsilon,
+            center=False,
+            scale=False,
+            name=f"{name}_whiten",
         )(x)
     own_activation = None if normed else activation
     options: dict[str, Any] = {
@@ -85,11 +100,13 @@ def conv(
     }
     if mixer == "depthwise":
         init = {"depthwise_initializer": kernel_initializer(cfg)}
-        x = DepthwiseConv2D(kernel, stride, **init, **options)(x)
+        asymmetric = cfg.padding == "same"
+        x = DepthwiseConv2D(kernel, stride, asymmetric=asymmetric, **init, **options)(x)
     else:
         options["kernel_initializer"] = kernel_initializer(cfg)
         if mixer == "grouped":
-            x = GroupedConv2D(width, kernel, stride, groups=cfg.groups, **options)(x)
+            groups = width // cfg.group_width if cfg.group_width else cfg.groups
+            x = GroupedConv2D(width, kernel, stride, groups=groups, **options)(x)
         elif kernel == stride == 1 and not cfg.weight_standardization:
             x = keras.layers.Dense(width, **options)(x)
         else:
@@ -125,6 +142,14 @@ def residual_sum(
         branch = LayerScale(layer_scale, name=f"{name}_scale{suffix}")(branch)
     branch = StochasticDepth(rate, name=f"{name}_drop{suffix}")(branch)
     return keras.layers.Add(name=f"{name}_add{suffix}")([x, branch])
+
+
+def squeeze_excite(x: Any, block_input_width: int, cfg: ConvNetConfig, name: str) -> Any:
+    """Weigh the channels of x by the pooled map, through a bottleneck of the config's width."""
+    if cfg.squeeze is None:
+        return x
+    hidden = max(1, int(cfg.squeeze * block_input_width))
+    return SqueezeExcitation(hidden, cfg.activation, name=f"{name}_se")(x)
 
 
 def recomputed(block: Callable[[Any], Any], x: Any, name: str) -> Any:

@@ -10,6 +10,8 @@ from keras_vitcnn.blocks.parts import conv, kernel_initializer, norm
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
 from keras_vitcnn.layers import Padding2D, PatchEmbedding
 
+# Kernel of a stem of one convolution.
+SINGLE = {"conv7": 7, "conv3": 3}
 # Widths of the 3x3 convolutions of a stem as fractions of its output.
 STEM_TIERS = {"deep": (2, 2, 1), "tiered": (4, 2, 1)}
 
@@ -17,7 +19,7 @@ STEM_TIERS = {"deep": (2, 2, 1), "tiered": (4, 2, 1)}
 def convnet_stem(x: Any, cfg: ConvNetConfig) -> Any:
     """Image (b, h, w, c) -> (b, h/s, w/s, stem width), s = stem stride, doubled by the pooling."""
     width = cfg.first_width
-    activation = cfg.activation if cfg.activations == "every" else None
+    activation = cfg.activation if cfg.activations != "one" else None
     if cfg.stem == "patch":
         x = keras.layers.Conv2D(
             width,
@@ -32,10 +34,9 @@ def convnet_stem(x: Any, cfg: ConvNetConfig) -> Any:
             x = norm(x, cfg, "stem_conv0_norm")
             if activation:
                 x = keras.layers.Activation(activation, name="stem_conv0_act")(x)
-    elif cfg.stem == "conv7":
-        x = conv(
-            x, width, cfg, "stem_conv0", kernel=7, stride=cfg.stem_stride, activation=activation
-        )
+    elif cfg.stem in SINGLE:
+        options = {"kernel": SINGLE[cfg.stem], "stride": cfg.stem_stride}
+        x = conv(x, width, cfg, "stem_conv0", **options, activation=activation)
     else:
         for i, part in enumerate(STEM_TIERS[cfg.stem]):
             stride = cfg.stem_stride if i == 0 else 1

@@ -1,32 +1,22 @@
-"""The pre-norm transformer block, with ordinary or with gated positional attention."""
+"""The pre-norm transformer block: with ordinary, gated positional or windowed attention."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_vitcnn.blocks.parts import residual_sum
 from keras_vitcnn.config import TransformerConfig
-from keras_vitcnn.layers import GatedPositionalSelfAttention, HostNormal, MultiHeadSelfAttention
-
-
-def transformer_block(
-    x: Any, cfg: TransformerConfig, rate: float, name: str, grid: tuple[int, int] | None = None
-) -> Any:
-    """x + attention(norm(x)), then x + mlp(norm(x)): (b, n, width) both ways.
-
-    Args:
-        rate: drop-path rate of both branches.
-        grid: (rows, columns) of the tokens for gated positional attention, `None` for ordinary.
-    """
-    y = token_norm(x, cfg, f"{name}_norm1")
-    y = self_attention(y, cfg, name) if grid is None else gated_attention(y, cfg, name, grid)
-    x = residual_sum(x, y, rate, name, cfg.layer_scale, "1")
-    y = token_norm(x, cfg, f"{name}_norm2")
-    y = dense(y, cfg.width * cfg.mlp_ratio, f"{name}_fc1", activation="gelu")
-    y = dense(y, cfg.width, f"{name}_fc2")
-    return residual_sum(x, y, rate, name, cfg.layer_scale, "2")
+from keras_vitcnn.layers import (
+    GatedPositionalSelfAttention,
+    HostNormal,
+    MultiHeadSelfAttention,
+    WindowAttention,
+    WindowShift,
+    WindowUnshift,
+)
 
 
 def self_attention(x: Any, cfg: TransformerConfig, name: str) -> Any:
@@ -34,6 +24,29 @@ def self_attention(x: Any, cfg: TransformerConfig, name: str) -> Any:
     x = dense(x, 3 * cfg.width, f"{name}_qkv", use_bias=cfg.qkv_bias)
     x = MultiHeadSelfAttention(cfg.num_heads, name=f"{name}_attn")(x)
     return dense(x, cfg.width, f"{name}_proj")
+
+
+def transformer_block(
+    x: Any,
+    cfg: TransformerConfig,
+    rate: float,
+    name: str,
+    attention: Callable[[Any, TransformerConfig, str], Any] = self_attention,
+) -> Any:
+    """x + attention(norm(x)), then x + mlp(norm(x)): (b, ..., width) both ways.
+
+    Args:
+        rate: drop-path rate of both branches.
+        attention: with its projections; `self_attention`, or one of the others below with the
+            geometry that it needs filled in.
+    """
+    y = token_norm(x, cfg, f"{name}_norm1")
+    y = attention(y, cfg, name)
+    x = residual_sum(x, y, rate, name, cfg.layer_scale, "1")
+    y = token_norm(x, cfg, f"{name}_norm2")
+    y = dense(y, cfg.width * cfg.mlp_ratio, f"{name}_fc1", activation=cfg.activation)
+    y = dense(y, cfg.width, f"{name}_fc2")
+    return residual_sum(x, y, rate, name, cfg.layer_scale, "2")
 
 
 def gated_attention(x: Any, cfg: TransformerConfig, name: str, grid: tuple[int, int]) -> Any:
@@ -49,6 +62,31 @@ def gated_attention(x: Any, cfg: TransformerConfig, name: str, grid: tuple[int, 
         train_gate=cfg.train_gate,
         name=f"{name}_attn",
     )(qk, value)
+    return dense(x, cfg.width, f"{name}_proj")
+
+
+def window_attention(x: Any, cfg: TransformerConfig, name: str, window: int, shifted: bool) -> Any:
+    """Attention inside windows of a map: (b, h, w, width) both ways.
+
+    A window shrinks to the map's side where that is smaller, and such an axis is not shifted.
+
+    Args:
+        window: positions along a window's side.
+        shifted: whether the windows lie half a window further.
+    """
+    size = x.shape[1], x.shape[2]
+    rows, columns = (min(window, side) for side in size)
+    shift = tuple(
+        side_window // 2 if shifted and side > side_window else 0
+        for side, side_window in zip(size, (rows, columns), strict=True)
+    )
+    moved = any(shift) or size[0] % rows or size[1] % columns
+    if moved:
+        x = WindowShift((rows, columns), shift, name=f"{name}_shift")(x)
+    x = dense(x, 3 * cfg.width, f"{name}_qkv", use_bias=cfg.qkv_bias)
+    x = WindowAttention(cfg.num_heads, (rows, columns), shift, name=f"{name}_attn")(x)
+    if moved:
+        x = WindowUnshift(size, shift, name=f"{name}_unshift")(x)
     return dense(x, cfg.width, f"{name}_proj")
 
 

@@ -11,14 +11,20 @@ from keras_vitcnn.layers.initializers import HostNormal
 from keras_vitcnn.layers.layer_scale import LayerScale
 from keras_vitcnn.layers.padding import Padding2D
 from keras_vitcnn.layers.patch_embedding import PatchEmbedding
+from keras_vitcnn.layers.patch_folding import FoldPatches, UnfoldPatches
+from keras_vitcnn.layers.patch_merging import PatchMerging
 from keras_vitcnn.layers.position_embedding import PositionEmbedding
 from keras_vitcnn.layers.remat import Remat
+from keras_vitcnn.layers.squeeze_excitation import SqueezeExcitation
 from keras_vitcnn.layers.stochastic_depth import StochasticDepth
+from keras_vitcnn.layers.window_attention import WindowAttention
+from keras_vitcnn.layers.window_shift import WindowShift, WindowUnshift
 
 __all__ = [
     "ChannelAffine",
     "ClassToken",
     "DepthwiseConv2D",
+    "FoldPatches",
     "GatedPositionalSelfAttention",
     "GlobalResponseNormalization",
     "GroupedConv2D",
@@ -28,8 +34,14 @@ __all__ = [
     "MultiHeadSelfAttention",
     "Padding2D",
     "PatchEmbedding",
+    "PatchMerging",
     "PositionEmbedding",
     "Remat",
+    "SqueezeExcitation",
     "StandardizedConv2D",
     "StochasticDepth",
+    "UnfoldPatches",
+    "WindowAttention",
+    "WindowShift",
+    "WindowUnshift",
 ]

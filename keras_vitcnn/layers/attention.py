@@ -13,6 +13,8 @@ from keras_vitcnn.ops.convolution import device
 class MultiHeadSelfAttention(keras.layers.Layer):
     """Softmax attention over a fused projection: (b, n, 3 * d) -> (b, n, d), without weights.
 
+    Of an input (b, s, n, 3 * d) each of the s sets of tokens attends within itself.
+
     The channels of the input are queries, keys and values one after another, each split into
     heads. The projections around it are plain `Dense` layers (`..._qkv`, `..._proj`), where LoRA,
     quantization and weight loading find them.
@@ -33,13 +35,13 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             query, key, value = (ops.cast(part, "float32") for part in (query, key, value))
         # (b, n, heads, head_dim); the softmax inside runs in float32 on every backend.
         y = ops.dot_product_attention(query, key, value)
-        y = ops.reshape(y, (-1, qkv.shape[1], qkv.shape[2] // 3))
+        y = ops.reshape(y, (-1, *qkv.shape[1:-1], qkv.shape[-1] // 3))
         return ops.cast(y, self.compute_dtype)
 
     def split(self, qkv: Any) -> list[Any]:
-        """Queries, keys and values, each (b, n, heads, head_dim)."""
-        head_dim = qkv.shape[2] // 3 // self.num_heads
-        parts = ops.reshape(qkv, (-1, qkv.shape[1], 3, self.num_heads, head_dim))
+        """Queries, keys and values, each (b, n, heads, head_dim); sets join the batch."""
+        head_dim = qkv.shape[-1] // 3 // self.num_heads
+        parts = ops.reshape(qkv, (-1, qkv.shape[-2], 3, self.num_heads, head_dim))
         return [parts[:, :, i] for i in range(3)]
 
     def attention(self, qkv: Any) -> Any:

@@ -28,19 +28,26 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     Args:
         kernel_size: odd.
         strides: along both axes.
+        asymmetric: pad as TensorFlow's "same" does instead.
         **kwargs: as of the Keras layer; `padding` and `data_format` are fixed.
     """
 
-    def __init__(self, kernel_size: int, strides: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self, kernel_size: int, strides: int = 1, asymmetric: bool = False, **kwargs: Any
+    ) -> None:
         kwargs |= {"padding": "same", "data_format": "channels_last"}
         super().__init__(kernel_size, strides, **kwargs)
+        self.asymmetric = asymmetric
         _check_odd(self.kernel_size)
 
     def call(self, inputs: Any) -> Any:
-        y = depthwise_conv2d(inputs, self.kernel, self.strides[0])
+        y = depthwise_conv2d(inputs, self.kernel, self.strides[0], self.asymmetric)
         if self.use_bias:
             y = ops.add(y, self.bias)
         return self.activation(y) if self.activation else y
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"asymmetric": self.asymmetric}
 
 
 @register

@@ -1,12 +1,18 @@
 """The zoo: configs become models (`build`), names become configs (`registry`)."""
 
 from keras_vitcnn.models import (  # noqa: F401  (importing a family registers its models)
+    bit,
     convit,
     convnet,
     convnext,
     early_convolutions,
+    efficientnet,
     hybrid,
+    mobilenet,
+    mobilevit,
+    regnet,
     resnet,
+    swin,
     transformer,
     vit,
 )

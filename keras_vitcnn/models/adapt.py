@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import singledispatch
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
 
@@ -25,7 +25,7 @@ def adapt_to_image_size(
     plain patch takes the largest size that divides the image and leaves 7 x 7 tokens.
 
     Args:
-        config: a `ConvNetConfig` or a `TransformerConfig`.
+        config: of a model of the zoo.
         image_size: pixels along a side.
         stem_stride: total stride of the stem (the patch size of a ViT) to use instead of the rule.
 
@@ -38,14 +38,30 @@ def adapt_to_image_size(
     raise TypeError(f"No rule for {type(config).__name__}. Received: {config!r}")
 
 
-@adapt_to_image_size.register
-def _(config: ConvNetConfig, image_size: int, stem_stride: int | None = None) -> tuple[Any, str]:
+class Hierarchical(Protocol):
+    """What the rule for hierarchical models asks of a config."""
+
+    @property
+    def depths(self) -> tuple[int, ...]: ...
+
+    @property
+    def stem_reduction(self) -> int: ...
+
+    def last_side(self, side: int) -> int: ...
+
+    def with_stem_reduction(self, stride: int) -> Hierarchical: ...
+
+
+def adapt_hierarchical(
+    config: Hierarchical, image_size: int, stem_stride: int | None = None
+) -> tuple[Any, str]:
+    """`adapt_to_image_size` for any config whose stem can take smaller steps."""
     _check_stem_stride(stem_stride)
-    before = _stem_stride(config)
+    before = config.stem_reduction
     goal = LAST_MAP if len(config.depths) > 1 else TOKENS
 
     def side(stride: int) -> int:
-        return _last_side(_with_stem_stride(config, stride), image_size)
+        return config.with_stem_reduction(stride).last_side(image_size)
 
     after = stem_stride or _halved(before, lambda stride: side(stride) >= goal)
     if side(after) < 1:
@@ -55,11 +71,14 @@ def _(config: ConvNetConfig, image_size: int, stem_stride: int | None = None) ->
         )
     if after == before:
         return config, ""
-    changed = _with_stem_stride(config, after)
+    changed = config.with_stem_reduction(after)
     what = f"stem stride {before} -> {after}"
-    if config.pool and not changed.pool:
+    if getattr(config, "pool", False) and not getattr(changed, "pool", False):
         what += ", no max pooling"
     return changed, f"{what}: the last map is {side(after)} x {side(after)} at {image_size} px."
+
+
+adapt_to_image_size.register(ConvNetConfig, adapt_hierarchical)
 
 
 @adapt_to_image_size.register
@@ -83,29 +102,11 @@ def _(
     )
 
 
-def _stem_stride(config: ConvNetConfig) -> int:
-    return config.stem_stride * (2 if config.pool else 1)
-
-
 def _check_stem_stride(stem_stride: int | None) -> None:
     if stem_stride is not None and stem_stride < 1:
         raise ValueError(
             f"`stem_stride` must be a positive integer or None. Received: stem_stride={stem_stride}"
         )
-
-
-def _last_side(config: ConvNetConfig, side: int) -> int:
-    """Positions along a side of the last map: padded strides round up, kernel-sized ones down."""
-    side = side // config.stem_stride if config.stem == "patch" else -(-side // config.stem_stride)
-    side = -(-side // 2) if config.pool else side
-    for stride in config.strides:
-        side = side // stride if config.downsample == "between" else -(-side // stride)
-    return side
-
-
-def _with_stem_stride(config: ConvNetConfig, stride: int) -> ConvNetConfig:
-    pool = config.pool and stride > config.stem_stride and stride % 2 == 0
-    return replace(config, stem_stride=stride // (2 if pool else 1), pool=pool)
 
 
 def _token_side(config: TransformerConfig, image_size: int) -> int:
@@ -115,7 +116,7 @@ def _token_side(config: TransformerConfig, image_size: int) -> int:
         return image_size % side == 0 and image_size // side >= TOKENS
 
     if config.backbone:  # its stem can shrink, the strides of its stages stay
-        return max(before // _stem_stride(config.backbone), _halved(before, fits))
+        return max(before // config.backbone.stem_reduction, _halved(before, fits))
     if config.stem_strides:
         return _halved(before, fits)
     return max((side for side in range(1, before + 1) if fits(side)), default=1)
@@ -123,13 +124,13 @@ def _token_side(config: TransformerConfig, image_size: int) -> int:
 
 def _with_token_side(config: TransformerConfig, side: int) -> TransformerConfig:
     if config.backbone:
-        stages = config.total_stride // _stem_stride(config.backbone)
+        stages = config.total_stride // config.backbone.stem_reduction
         if side % stages:
             raise ValueError(
                 f"The side of a token must be a multiple of {stages} px, the stride of the "
                 f"backbone's stages. Received: stem_stride={side}"
             )
-        return replace(config, backbone=_with_stem_stride(config.backbone, side // stages))
+        return replace(config, backbone=config.backbone.with_stem_reduction(side // stages))
     strides = list(config.stem_strides)
     patch_size = config.patch_size
     # Later convolutions lose their stride first: early ones see the whole image at less cost.
@@ -157,37 +158,44 @@ def scale_width(config: Any, multiplier: float) -> Any:
     """Multiply the widths of a config: channels rounded to multiples of 8, heads kept whole.
 
     Args:
-        config: a `ConvNetConfig` or a `TransformerConfig`.
+        config: of a model of the zoo.
         multiplier: positive; 1.0 leaves the config as it is.
     """
     raise TypeError(f"No rule for {type(config).__name__}. Received: {config!r}")
 
 
-def _check_multiplier(multiplier: float) -> None:
+def check_multiplier(multiplier: float) -> None:
+    """Raise `ValueError` unless a width multiplier is positive."""
     if not multiplier > 0:
         raise ValueError(f"`multiplier` must be positive. Received: multiplier={multiplier}")
 
 
-def _scaled(width: int, multiplier: float, step: int = 8) -> int:
+def scaled(width: int, multiplier: float, step: int = 8) -> int:
+    """`width` times `multiplier`, to the nearest multiple of `step` but zero."""
     return max(step, round(width * multiplier / step) * step)
 
 
 @scale_width.register
 def _(config: ConvNetConfig, multiplier: float) -> Any:
-    _check_multiplier(multiplier)
+    check_multiplier(multiplier)
     if multiplier == 1:
         return config
     step = 8 * max(1, config.groups // 8) if config.norm != "group" else 32
+    group_width = config.group_width
+    if group_width:  # scales along, so that narrow models keep several groups (arXiv:2103.06877)
+        group_width = step = scaled(group_width, multiplier)
     return replace(
         config,
-        widths=tuple(_scaled(width, multiplier, step) for width in config.widths),
-        stem_width=config.stem_width and _scaled(config.stem_width, multiplier),
+        widths=tuple(scaled(width, multiplier, step) for width in config.widths),
+        stem_width=config.stem_width and scaled(config.stem_width, multiplier),
+        head_width=config.head_width and scaled(config.head_width, multiplier),
+        group_width=group_width,
     )
 
 
 @scale_width.register
 def _(config: TransformerConfig, multiplier: float) -> Any:
-    _check_multiplier(multiplier)
+    check_multiplier(multiplier)
     if multiplier == 1:
         return config
     head_dim = config.width // config.num_heads
@@ -199,6 +207,6 @@ def _(config: TransformerConfig, multiplier: float) -> Any:
         config,
         num_heads=heads,
         width=heads * head_dim,
-        stem_widths=tuple(_scaled(width, multiplier) for width in config.stem_widths),
+        stem_widths=tuple(scaled(width, multiplier) for width in config.stem_widths),
         backbone=config.backbone and scale_width(config.backbone, multiplier),
     )

@@ -13,8 +13,6 @@ from keras_vitcnn.layers import ImageNormalization
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.pretrained import Wanted, open_checkpoint
 
-DEFAULT_SIZE = 224
-
 
 def build(
     config: Any,
@@ -36,7 +34,7 @@ def build(
     """Build the model that a config describes.
 
     Args:
-        config: a `ConvNetConfig`, a `TransformerConfig` or any other registered config.
+        config: a `ConvNetConfig`, a `TransformerConfig` or any other config of the zoo.
         include_top: end with the classifier; otherwise with the last map (b, h, w, c), the
             normalised tokens (b, n, c), or the vector that `pooling` makes of them.
         include_preprocessing: take images in [0, 255] and normalise them inside; otherwise the
@@ -48,9 +46,10 @@ def build(
             re-channelled and left without a head where they must be, which the log and the
             model's `load_report` say.
         input_tensor: Keras tensor to build upon instead of a new input.
-        input_shape: of one image, in the layout of `keras.config.image_data_format()`. 224 x 224
-            pixels (with weights, what they were trained for) of 3 channels by default; without the
-            top, a ConvNet takes any size.
+        input_shape: of one image, in the layout of `keras.config.image_data_format()`. 3 channels
+            of the model's published size by default (with weights, of the size that they were
+            trained for), which is 224 x 224 pixels unless the config has an `image_size`; without
+            the top, a ConvNet takes any size.
         pooling: without the top: `None`, `"avg"`, `"max"`, or `"token"` for class-token models.
         classes: of the classifier.
         classifier_activation: of the classifier; `None` for logits. Its output is float32.
@@ -139,11 +138,11 @@ def _entrance(
 
 
 def _default_shape(
-    config: Any, include_top: bool, size: tuple[int, int] = (DEFAULT_SIZE, DEFAULT_SIZE)
+    config: Any, include_top: bool, size: tuple[int, int] | None = None
 ) -> tuple[int | None, ...]:
     height: int | None
     width: int | None
-    height, width = size
+    height, width = size or (trunk.default_size(config),) * 2
     if not include_top:
         try:
             trunk.check_image(config, None, None)

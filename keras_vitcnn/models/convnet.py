@@ -8,20 +8,22 @@ from typing import Any
 import keras
 
 from keras_vitcnn.blocks import (
+    classifier,
+    conv,
     convnet_stem,
     downsample,
     drop_path_rates,
     norm,
+    pool_map,
     recomputed,
     residual_block,
 )
 from keras_vitcnn.config import ConvNetConfig
-from keras_vitcnn.layers import HostNormal
 from keras_vitcnn.models import trunk
 
 
 def stages(x: Any, cfg: ConvNetConfig, drop_path_rate: float = 0.0, remat: bool = False) -> Any:
-    """Image (b, h, w, c) -> the last stage's map (b, h/s, w/s, outer width)."""
+    """Image (b, h, w, c) -> the last map (b, h/s, w/s, outer width of the last stage or head)."""
     rates = iter(drop_path_rates(drop_path_rate, sum(cfg.depths)))
     between = cfg.downsample == "between"
     x = convnet_stem(x, cfg)
@@ -35,6 +37,10 @@ def stages(x: Any, cfg: ConvNetConfig, drop_path_rate: float = 0.0, remat: bool 
                 residual_block, cfg=cfg, stage=stage, stride=stride, rate=next(rates), name=name
             )
             x = recomputed(block, x, name) if remat else block(x)
+    if cfg.head_width:
+        x = conv(x, cfg.head_width, cfg, "head_conv", activation=cfg.activation)
+    elif cfg.head_activation:
+        x = keras.layers.Activation(cfg.activation, name="head_act")(x)
     return x
 
 
@@ -45,24 +51,13 @@ def _(config: ConvNetConfig, x: Any, *, drop_path_rate: float, remat: bool) -> A
 
 @trunk.pooled.register
 def _(config: ConvNetConfig, x: Any, pooling: str) -> Any:
-    choices = {
-        "avg": keras.layers.GlobalAveragePooling2D,
-        "max": keras.layers.GlobalMaxPooling2D,
-    }
-    if pooling not in choices:
-        raise ValueError(
-            f"`pooling` must be None or one of {list(choices)} for a ConvNet. "
-            f"Received: pooling={pooling!r}"
-        )
-    x = choices[pooling](data_format="channels_last", name="pool")(x)
+    x = pool_map(x, pooling)
     return norm(x, config, "head_norm") if config.downsample == "between" else x
 
 
 @trunk.classified.register
 def _(config: ConvNetConfig, x: Any, classes: int, dropout_rate: float) -> Any:
-    x = trunk.pooled(config, x, "avg")
-    x = keras.layers.Dropout(dropout_rate, name="head_dropout")(x)
-    return keras.layers.Dense(classes, kernel_initializer=HostNormal(), name="head")(x)
+    return classifier(trunk.pooled(config, x, "avg"), classes, dropout_rate)
 
 
 @trunk.check_image.register

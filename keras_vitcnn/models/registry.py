@@ -46,6 +46,7 @@ class Variant:
     name: str
     config: Any
     constructor: Constructor
+    source: str  # paper or official code
     timm: tuple[str, ...]  # timm's names of this architecture; empty where timm lacks it
     alias: str  # lower-case name; the first of timm's where there is one
 
@@ -109,7 +110,12 @@ def variant(name: str, config: Any, source: str, *, timm: str = "", alias: str =
     Args:
         include_top:{arguments}"""
     row = Variant(
-        name=name, config=config, constructor=constructor, timm=timm_names, alias=default_name
+        name=name,
+        config=config,
+        constructor=constructor,
+        source=source,
+        timm=timm_names,
+        alias=default_name,
     )
     VARIANTS[name] = row
     return constructor

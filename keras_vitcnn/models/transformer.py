@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_vitcnn.blocks import drop_path_rates, recomputed, tokens_stem, transformer_block
-from keras_vitcnn.blocks.transformer import token_norm
+from keras_vitcnn.blocks.transformer import gated_attention, self_attention, token_norm
 from keras_vitcnn.config import TransformerConfig
 from keras_vitcnn.layers import ClassToken, HostNormal, PositionEmbedding
 from keras_vitcnn.models import trunk
@@ -36,8 +36,9 @@ def encoder(
         if index and index == cfg.class_token_block:
             x = _join(x, cfg)
         name = f"block{index}"
-        local = grid if index < cfg.local_blocks else None
-        block = partial(transformer_block, cfg=cfg, rate=rate, name=name, grid=local)
+        local = index < cfg.local_blocks
+        attention = partial(gated_attention, grid=grid) if local else self_attention
+        block = partial(transformer_block, cfg=cfg, rate=rate, name=name, attention=attention)
         x = recomputed(block, x, name) if remat else block(x)
     return token_norm(x, cfg, "norm")
 

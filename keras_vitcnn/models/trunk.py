@@ -1,6 +1,6 @@
 """What a config type must provide to become a model; `build` is the door in front of it.
 
-A family with a config class of its own registers these four functions for it.
+A family with a config class of its own registers these functions for it.
 """
 
 from __future__ import annotations
@@ -35,3 +35,9 @@ def classified(config: Any, x: Any, classes: int, dropout_rate: float) -> Any:
 def check_image(config: Any, height: int | None, width: int | None) -> None:
     """Raise `ValueError` for an image size in pixels that the config can't take."""
     raise _unknown(config)
+
+
+@singledispatch
+def default_size(config: Any) -> int:
+    """Side in pixels of the images that a config is published for, where nothing else is said."""
+    return 224

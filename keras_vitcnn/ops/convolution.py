@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 # (operation, backend, device) -> lowering; what is not listed runs "native".
@@ -23,6 +24,8 @@ LOWERINGS = {
     ("grouped", "jax", "cpu"): "split",
 }
 CHOICES = {"depthwise": ("native", "shifted"), "grouped": ("native", "split")}
+# Compiling takes time for each convolution of a split, and RegNetZ has hundreds of narrow groups.
+MOST_PARTS = 32
 _override: list[str] = []
 
 
@@ -77,13 +80,21 @@ def pad2d(x: Any, before: int, after: int, value: float = 0.0) -> Any:
     return ops.pad(x, [[0, 0], [before, after], [before, after], [0, 0]], constant_values=value)
 
 
-def depthwise_conv2d(x: Any, kernel: Any, strides: int = 1) -> Any:
-    """Convolve every channel with its own filter, zero-padded symmetrically.
+def same_padding(side: int, kernel_size: int, strides: int) -> tuple[int, int]:
+    """Zeros before and after an axis of `side` positions, as TensorFlow's "same"."""
+    total = max((-(-side // strides) - 1) * strides + kernel_size - side, 0)
+    return total // 2, total - total // 2
+
+
+def depthwise_conv2d(x: Any, kernel: Any, strides: int = 1, asymmetric: bool = False) -> Any:
+    """Convolve every channel with its own filter, zero-padded.
 
     Args:
         x: (b, h, w, c).
         kernel: (k, k, c, 1).
         strides: along both axes.
+        asymmetric: pad as TensorFlow's "same" does, where a stride of 2 needs one zero more behind
+            an even side than before it; otherwise alike on both sides, as PyTorch.
 
     Returns:
         (b, ceil(h / strides), ceil(w / strides), c) for odd `k`.
@@ -92,18 +103,22 @@ def depthwise_conv2d(x: Any, kernel: Any, strides: int = 1) -> Any:
     if _chosen("depthwise") == "shifted":
         if keras.backend.backend() == "jax" and strides == 1:
             return _jax_depthwise()(x, kernel)
-        return _shifted_depthwise(x, kernel, strides)
+        return _shifted_depthwise(x, kernel, strides, asymmetric)
     size = kernel.shape[0]
-    if strides == 1 and size % 2:  # "same" is symmetric here, and saves the padded copy
-        return ops.depthwise_conv(x, kernel, 1, "same", data_format="channels_last")
+    if asymmetric or (strides == 1 and size % 2):  # at stride 1 "same" is symmetric
+        return ops.depthwise_conv(x, kernel, strides, "same", data_format="channels_last")
     padded = pad2d(x, *symmetric_padding(size))
     return ops.depthwise_conv(padded, kernel, strides, "valid", data_format="channels_last")
 
 
-def _shifted_depthwise(x: Any, kernel: Any, strides: int) -> Any:
+def _shifted_depthwise(x: Any, kernel: Any, strides: int, asymmetric: bool = False) -> Any:
     """A sum of k*k shifted slices, each scaled per channel: what XLA fuses into one loop."""
     size = kernel.shape[0]
-    x = pad2d(x, *symmetric_padding(size))
+    if asymmetric:
+        rows, columns = (same_padding(side, size, strides) for side in x.shape[1:3])
+        x = ops.pad(x, [[0, 0], rows, columns, [0, 0]])
+    else:
+        x = pad2d(x, *symmetric_padding(size))
     height = (ops.shape(x)[1] - size) // strides + 1
     width = (ops.shape(x)[2] - size) // strides + 1
     total = None
@@ -169,7 +184,19 @@ def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1) -> Any:
     """
     x = pad2d(x, *symmetric_padding(kernel.shape[0]))
     if _chosen("grouped") == "split":
-        pairs = zip(ops.split(x, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
+        count = max(part for part in range(1, MOST_PARTS + 1) if groups % part == 0)
+        kernels = ops.split(kernel, count, axis=-1)
+        if count < groups:
+            kernels = [_block_diagonal(part, groups // count) for part in kernels]
+        pairs = zip(ops.split(x, count, axis=-1), kernels, strict=True)
         parts = [ops.conv(a, k, strides, "valid", data_format="channels_last") for a, k in pairs]
         return ops.concatenate(parts, axis=-1)
     return ops.conv(x, kernel, strides, "valid", data_format="channels_last")
+
+
+def _block_diagonal(kernel: Any, groups: int) -> Any:
+    """The dense kernel (k, k, c, filters) of a grouped one (k, k, c / groups, filters)."""
+    channels, filters = kernel.shape[2] * groups, kernel.shape[3]
+    same_group = np.kron(np.eye(groups), np.ones((channels // groups, filters // groups)))
+    mask = ops.cast(ops.convert_to_tensor(same_group.astype("float32")), kernel.dtype)
+    return ops.tile(kernel, (1, 1, groups, 1)) * mask

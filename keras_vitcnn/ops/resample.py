@@ -1,4 +1,4 @@
-"""Resizing of learned grids (position embeddings, relative-position tables)."""
+"""Resizing of learned grids (position embeddings, relative-position tables) and of maps."""
 
 from __future__ import annotations
 
@@ -50,3 +50,12 @@ def _weights(old: int, new: int) -> np.ndarray:
     far = -0.5 * distances**3 + 2.5 * distances**2 - 4 * distances + 2
     weights = np.where(distances < 1, near, np.where(distances < 2, far, 0.0))
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def bilinear_matrix(old: int, new: int) -> np.ndarray:
+    """(new, old) linear interpolation, float32; pixel centres lie at half-integers.
+
+    As PyTorch's `interpolate(mode="bilinear", align_corners=False)`, not antialiased.
+    """
+    centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return np.maximum(1 - np.abs(np.arange(old) - centres[:, None]), 0).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
@@ -10,7 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vitcnn.layers import GatedPositionalSelfAttention, PatchEmbedding, PositionEmbedding
+from keras_vitcnn.layers import (
+    GatedPositionalSelfAttention,
+    PatchEmbedding,
+    PositionEmbedding,
+    Remat,
+    WindowAttention,
+)
 from keras_vitcnn.ops import resize_patch_kernel
 from keras_vitcnn.weights.names import layer_of, to_ours
 
@@ -50,6 +56,8 @@ def fit(
         return Fit(lambda x: to_ours(x, target))
     if name == "pos_embed" and len(shape) == 3 and shape[2] == target[2]:
         return _position_embedding(model, shape)
+    if name.endswith("relative_position_bias_table") and len(shape) == 2:
+        return _window_table(model, variable, arrived, target)
     if is_stem and len(shape) == 4 and arrived[3] == target[3]:
         return _stem(model, variable, arrived, target)
     return None
@@ -77,6 +85,30 @@ def _position_embedding(model: keras.Model, shape: tuple[int, ...]) -> Fit | Non
         lambda x: layer.resized(x, (side, side)),
         f"resized from {side} x {side} to {rows} x {columns} tokens",
     )
+
+
+def _window_table(
+    model: keras.Model, variable: Any, arrived: tuple[int, ...], target: tuple[int, ...]
+) -> Fit | None:
+    layer = next(x for x in _layers(model) if x.weights and x.weights[0] is variable)
+    assert isinstance(layer, WindowAttention)
+    offsets = int(arrived[1] ** 0.5)  # from -(side - 1) to side - 1, in both directions
+    if offsets**2 != arrived[1] or offsets % 2 == 0 or arrived[2:] != target[2:]:
+        return None
+    side = (offsets + 1) // 2
+    return Fit(
+        lambda x: layer.resized(to_ours(x, target), (side, side)),
+        f"resized from windows of {side} x {side} to {layer.window[0]} x {layer.window[1]}",
+    )
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """A model's layers, with those of recomputed blocks."""
+    for layer in model.layers:
+        if isinstance(layer, Remat):
+            yield from _layers(layer.layer)
+        else:
+            yield layer
 
 
 def _stem(

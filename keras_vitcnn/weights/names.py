@@ -33,6 +33,26 @@ def _shortcut(offset: int) -> Callable[[re.Match], str]:
     return rename
 
 
+def _kind(norm: str | None) -> str:
+    return "bn" if norm else "conv"
+
+
+def _regnet(match: re.Match) -> str:
+    return f"s{int(match[1]) + 1}.b{int(match[2]) + 1}"
+
+
+def _mobilevit(match: re.Match) -> str:
+    stage, block, role, norm = match.groups()
+    convs = {"pw1": "conv1_1x1", "dw": "conv2_kxk", "pw2": "conv3_1x1"}
+    return f"stages.{stage}.{block}.{convs[role]}.{_kind(norm)}"
+
+
+def _mobilevit_outside(match: re.Match) -> str:
+    stage, role, norm = match.groups()
+    convs = {"local": "conv_kxk", "out": "conv_proj", "fuse": "conv_fusion"}
+    return f"stages.{stage}.1.{convs[role]}.{_kind(norm)}"
+
+
 RESNET: list[Rule] = [
     (BLOCK + r"(pw1|pw2|conv1|conv2|conv)(_norm)?", _resnet),
     (r"head", "fc"),
@@ -74,6 +94,71 @@ TRANSFORMER: list[Rule] = [
     (BLOCK + r"shortcut_norm", r"patch_embed.backbone.stages.\1.blocks.\2.downsample.norm"),
 ]
 
+MOBILENET: list[Rule] = [
+    (r"stem_conv0", "conv_stem"),
+    (r"stem_conv0_norm", "bn1"),
+    # timm counts the norms of a block, and the first stage's blocks do not widen.
+    (r"stage0_block(\d+)_(dw|pw2)", lambda m: f"blocks.0.{m[1]}.conv_{m[2].rstrip('2')}"),
+    (r"stage0_block(\d+)_dw_norm", r"blocks.0.\1.bn1"),
+    (r"stage0_block(\d+)_pw2_norm", r"blocks.0.\1.bn2"),
+    (BLOCK + r"pw1", r"blocks.\1.\2.conv_pw"),
+    (BLOCK + r"pw1_norm", r"blocks.\1.\2.bn1"),
+    (BLOCK + r"dw", r"blocks.\1.\2.conv_dw"),
+    (BLOCK + r"dw_norm", r"blocks.\1.\2.bn2"),
+    (BLOCK + r"se_(reduce|expand)", r"blocks.\1.\2.se.conv_\3"),
+    (BLOCK + r"pw2", r"blocks.\1.\2.conv_pwl"),
+    (BLOCK + r"pw2_norm", r"blocks.\1.\2.bn3"),
+    (r"head_conv", "conv_head"),
+    (r"head_conv_norm", "bn2"),
+    (r"head", "classifier"),
+]
+REGNET: list[Rule] = [
+    (r"stem_conv0", "stem.conv"),
+    (r"stem_conv0_norm", "stem.bn"),
+    (BLOCK + r"(pw1|conv|pw2)(_norm)?", lambda m: f"{_regnet(m)}.conv{ROLES[m[3]]}.{_kind(m[4])}"),
+    (BLOCK + r"shortcut(_norm)?", lambda m: f"{_regnet(m)}.downsample.{_kind(m[3])}"),
+    (BLOCK + r"se_reduce", lambda m: f"{_regnet(m)}.se.fc1"),
+    (BLOCK + r"se_expand", lambda m: f"{_regnet(m)}.se.fc2"),
+    (r"head_conv", "final_conv.conv"),
+    (r"head_conv_norm", "final_conv.bn"),
+    (r"head", "head.fc"),
+]
+BIT: list[Rule] = [
+    (r"stem_conv0", "stem.conv"),
+    (BLOCK + r"(pw1|conv|pw2)", lambda m: f"stages.{m[1]}.blocks.{m[2]}.conv{ROLES[m[3]]}"),
+    (BLOCK + r"(pw1|conv|pw2)_norm", lambda m: f"stages.{m[1]}.blocks.{m[2]}.norm{ROLES[m[3]]}"),
+    (BLOCK + r"shortcut", r"stages.\1.blocks.\2.downsample.conv"),
+    (r"head_norm", "norm"),
+    (r"head", "head.fc"),
+]
+SWIN: list[Rule] = [
+    (r"stem_conv0", "patch_embed.proj"),
+    (r"stem_conv0_norm", "patch_embed.norm"),
+    (r"stage(\d+)_downsample", r"layers.\1.downsample.reduction"),
+    (r"stage(\d+)_downsample_norm", r"layers.\1.downsample.norm"),
+    (BLOCK + r"(norm\d)", r"layers.\1.blocks.\2.\3"),
+    (BLOCK + r"(qkv|proj)", r"layers.\1.blocks.\2.attn.\3"),
+    (BLOCK + r"attn", r"layers.\1.blocks.\2.attn"),
+    (BLOCK + r"(fc\d)", r"layers.\1.blocks.\2.mlp.\3"),
+    (r"norm", "norm"),
+    (r"head", "head.fc"),
+]
+MOBILEVIT_LAYER = r"stage(\d+)_vit_block(\d+)_"
+MOBILEVIT: list[Rule] = [
+    (r"stem_conv0", "stem.conv"),
+    (r"stem_conv0_norm", "stem.bn"),
+    (BLOCK + r"(pw1|dw|pw2)(_norm)?", _mobilevit),
+    (r"stage(\d+)_vit_(local|out|fuse)(_norm)?", _mobilevit_outside),
+    (r"stage(\d+)_vit_in", r"stages.\1.1.conv_1x1"),
+    (MOBILEVIT_LAYER + r"(norm\d)", r"stages.\1.1.transformer.\2.\3"),
+    (MOBILEVIT_LAYER + r"(qkv|proj)", r"stages.\1.1.transformer.\2.attn.\3"),
+    (MOBILEVIT_LAYER + r"(fc\d)", r"stages.\1.1.transformer.\2.mlp.\3"),
+    (r"stage(\d+)_vit_norm", r"stages.\1.1.norm"),
+    (r"head_conv", "final_conv.conv"),
+    (r"head_conv_norm", "final_conv.bn"),
+    (r"head", "head.fc"),
+]
+
 # Our variable -> what timm appends to the module's name.
 SUFFIXES = {
     "kernel": ".weight",
@@ -87,6 +172,7 @@ SUFFIXES = {
     "position_kernel": ".pos_proj.weight",
     "position_bias": ".pos_proj.bias",
     "gate": ".gating_param",
+    "relative_position": ".relative_position_bias_table",
 }
 
 
@@ -106,7 +192,7 @@ def timm_names(model: keras.Model) -> dict[str, keras.Variable]:
         ValueError: if the model has a variable that timm's naming has no place for.
     """
     variables = stored_variables(model)
-    rules = _scheme({layer_of(variable) for variable in variables})
+    rules = scheme_of(model)
     names: dict[str, keras.Variable] = {}
     for variable in variables:
         layer = layer_of(variable)
@@ -124,22 +210,36 @@ def stored_variables(model: keras.Model) -> list[keras.Variable]:
 
 def names_on_top(model: keras.Model) -> set[str]:
     """timm's names of the weights that the model would have above its features."""
-    rules = _scheme({layer_of(variable) for variable in stored_variables(model)})
+    rules = scheme_of(model)
     modules = [_module(layer, rules) for layer in TOP]
     return {f"{module}.{kind}" for module in modules if module for kind in ("weight", "bias")}
+
+
+def scheme_of(model: keras.Model) -> list[Rule]:
+    """The naming scheme that a model's layers belong to."""
+    return _scheme({layer_of(variable) for variable in stored_variables(model)})
 
 
 def layer_of(variable: keras.Variable) -> str:
     """The name of the layer in our grammar; sub-layers and blocks around it do not count."""
     parts = variable.path.split("/")[:-1]
+    if parts[-1] in ("reduce", "expand"):  # of squeeze-and-excitation
+        return f"{parts[-2]}_{parts[-1]}"
     return parts[-2] if parts[-1] == "projection" else parts[-1]
 
 
 def _scheme(layers: set[str]) -> list[Rule]:
     if "patch_embed" in layers:
         return TRANSFORMER
+    if "stage0_block0_qkv" in layers:
+        return SWIN
     if "stage0_block0_dw" in layers:
-        return CONVNEXT
+        vits = any(re.fullmatch(r"stage\d+_vit_in", layer) for layer in layers)
+        return MOBILEVIT if vits else MOBILENET if "head_conv" in layers else CONVNEXT
+    if "stage0_block0_se_reduce" in layers:
+        return REGNET
+    if "stem_conv0_norm" not in layers:
+        return BIT
     stem = DEEP if "stem_conv1" in layers else CONV7
     # timm pools the shortcuts exactly where it has the deep stem (ResNet-D).
     return RESNET + stem + (POOLED_SHORTCUT if stem is DEEP else STRIDED_SHORTCUT)
@@ -178,9 +278,18 @@ def to_torch(tensor: np.ndarray, as_convolution: bool) -> np.ndarray:
     return tensor
 
 
-def stored_as_convolution(name: str, shape: tuple[int, ...]) -> bool:
+# Modules of timm's, outside ConvNeXt, whose matrices are 1x1 convolutions.
+CONVOLUTIONS = (
+    r"layer\d|patch_embed\.backbone|conv_head|blocks\.\d+\.\d+\.(conv_pw|se)|s\d\.b\d|final_conv"
+    r"|stages\.\d\.\d\.conv"
+)
+
+
+def stored_as_convolution(name: str, shape: tuple[int, ...], model: keras.Model) -> bool:
     """Whether timm keeps a matrix of ours as a 1x1 convolution."""
-    if re.match(r"layer\d", name) or name.startswith("patch_embed.backbone"):
+    if name == "head.fc.weight":
+        return scheme_of(model) is BIT
+    if re.match(CONVOLUTIONS, name):
         return True
     # timm's ConvNeXt up to nano (80 channels and their multiples) computes its MLPs so.
     match = re.match(r"stages\.(\d)\.blocks\.\d+\.mlp\.fc", name)

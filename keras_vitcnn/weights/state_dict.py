@@ -125,7 +125,7 @@ def _refuse_misfits(
     plan: _Plan,
 ) -> None:
     shapes = [
-        f"{name} {tensors[name].shape} for {_timm_shape(name, names[name])}"
+        f"{name} {tensors[name].shape} for {_timm_shape(model, name, names[name])}"
         for name in plan.misshapen
     ]
     wrong = {"missing": plan.missing, "unexpected": plan.unexpected, "misshapen": shapes}
@@ -173,7 +173,7 @@ def to_timm(model: keras.Model) -> dict[str, np.ndarray]:
     state = {}
     for name, variable in timm_names(model).items():
         value = keras.ops.convert_to_numpy(variable)
-        state[name] = to_torch(value, stored_as_convolution(name, value.shape))
+        state[name] = to_torch(value, stored_as_convolution(name, value.shape, model))
     return state
 
 
@@ -218,10 +218,10 @@ def _is_sound(tensor: np.ndarray) -> bool:
         return bool(np.isfinite(tensor.sum(dtype=tensor.dtype)) or np.isfinite(tensor).all())
 
 
-def _timm_shape(name: str, variable: keras.Variable) -> tuple[int, ...]:
+def _timm_shape(model: keras.Model, name: str, variable: keras.Variable) -> tuple[int, ...]:
     shape = tuple(variable.shape)
     empty = np.broadcast_to(np.float32(0), shape)
-    return to_torch(empty, stored_as_convolution(name, shape)).shape
+    return to_torch(empty, stored_as_convolution(name, shape, model)).shape
 
 
 def _listed(what: str, names: list[str], most: int = 5) -> str:

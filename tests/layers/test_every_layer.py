@@ -34,9 +34,10 @@ CASES = {
     "ClassToken": Case(lambda **k: layers.ClassToken(**k), ((3, 7, 6),), False),
     "DepthwiseConv2D": Case(
         lambda **k: layers.DepthwiseConv2D(
-            3, 2, activation="gelu", depthwise_initializer=NORMAL, **k
+            3, 2, asymmetric=True, activation="gelu", depthwise_initializer=NORMAL, **k
         )
     ),
+    "FoldPatches": Case(lambda **k: layers.FoldPatches((5, 3), 2, **k), ((3, 4, 6, 5),), False),
     "GatedPositionalSelfAttention": Case(
         lambda **k: layers.GatedPositionalSelfAttention(
             4, (2, 3), locality_strength=0.5, gate_init=0.3, train_gate=False, **k
@@ -61,16 +62,24 @@ CASES = {
     ),
     "Padding2D": Case(lambda **k: layers.Padding2D(2, lowest=False, **k)),
     "PatchEmbedding": Case(lambda **k: layers.PatchEmbedding(8, 2, **k), ((3, 5, 4, 6),), False),
+    "PatchMerging": Case(lambda **k: layers.PatchMerging(**k), MAP, False),
     "PositionEmbedding": Case(
         lambda **k: layers.PositionEmbedding((2, 3), prefix_tokens=1, **k), ((3, 7, 6),), False
     ),
     "Remat": Case(lambda **k: layers.Remat(block(), **k), MAP, False),
+    "SqueezeExcitation": Case(lambda **k: layers.SqueezeExcitation(2, "silu", **k)),
     "StandardizedConv2D": Case(
         lambda **k: layers.StandardizedConv2D(
             4, 3, 2, "same", epsilon=1e-3, kernel_initializer=NORMAL, **k
         )
     ),
     "StochasticDepth": Case(lambda **k: layers.StochasticDepth(0.3, seed=4, **k)),
+    "UnfoldPatches": Case(lambda **k: layers.UnfoldPatches(2, **k), MAP, False),
+    "WindowAttention": Case(
+        lambda **k: layers.WindowAttention(2, (2, 3), (1, 1), **k), ((3, 4, 6, 24),), False
+    ),
+    "WindowShift": Case(lambda **k: layers.WindowShift((2, 3), (1, 1), **k), MAP, False),
+    "WindowUnshift": Case(lambda **k: layers.WindowUnshift((4, 3), (1, 1), **k), MAP, False),
 }
 every_layer = pytest.mark.parametrize("name", list(CASES))
 

@@ -32,16 +32,26 @@ def _cost(config: Any, height: int, width: int) -> dict:
     import keras
 
     import keras_vitcnn as kv
-    from keras_vitcnn.layers import GatedPositionalSelfAttention, MultiHeadSelfAttention
+    from keras_vitcnn.layers import (
+        GatedPositionalSelfAttention,
+        MultiHeadSelfAttention,
+        WindowAttention,
+    )
 
     model = kv.build(config, input_shape=(height, width, 3))
     total = kv.complexity(model)
     outputs = macs = pooled = 0
     for layer in model.layers:
         if isinstance(layer, (MultiHeadSelfAttention, GatedPositionalSelfAttention)):
-            _, tokens, channels = layer.output.shape
-            outputs += layer.num_heads * tokens**2 + tokens * channels
-            macs += 2 * tokens**2 * channels
+            *sets, tokens, channels = layer.output.shape
+            count = prod(sets[1:])
+            outputs += count * (layer.num_heads * tokens**2 + tokens * channels)
+            macs += count * 2 * tokens**2 * channels
+        if isinstance(layer, WindowAttention):
+            _, rows, columns, channels = layer.output.shape
+            area = prod(layer.window)
+            outputs += rows * columns * (layer.num_heads * area + channels)
+            macs += 2 * rows * columns * area * channels
         if isinstance(layer, keras.layers.MaxPooling2D):
             pooled += prod(layer.output.shape[1:])
     return {

@@ -7,14 +7,15 @@ from math import isqrt, prod
 import pytest
 
 import keras_vitcnn as kv
-from keras_vitcnn import ConvNetConfig
+from keras_vitcnn import ConvNetConfig, TransformerConfig
 from keras_vitcnn.models import adapt_to_image_size, scale_width
-from tests.helpers import TINY
+from tests.helpers import TINY, slim
 
 every_model = pytest.mark.parametrize("name", kv.list_models())
 backend_independent = pytest.mark.backend_independent
-CONVNETS = [n for n in kv.list_models() if isinstance(kv.config_of(n), ConvNetConfig)]
-TRANSFORMERS = [n for n in kv.list_models() if n not in CONVNETS]
+TRANSFORMERS = [n for n in kv.list_models() if isinstance(kv.config_of(n), TransformerConfig)]
+OWN_CONFIGS = ["RegNetY002", "MobileNetV2", "BiTR50x1", "SwinTiny", "MobileViTXXS"]
+HIERARCHICAL = [n for n in kv.list_models() if n not in TRANSFORMERS]
 
 
 def last_side(config, size):
@@ -28,6 +29,14 @@ def last_side(config, size):
         for stride in config.strides:
             side = -(-side // stride) if config.downsample == "in_block" else side // stride
         return side
+    if not isinstance(config, TransformerConfig):
+        # Swin cuts patches out and merges them two by two; the others pad every stride.
+        swin = isinstance(config, kv.SwinConfig)
+        side = size // config.stem_stride if swin else -(-size // config.stem_stride)
+        strides = (2,) * (len(config.depths) - 1) if swin else config.strides
+        for stride in (2,) * getattr(config, "pool", 0) + strides:
+            side = -(-side // stride)
+        return side
     side = last_side(config.backbone, size) if config.backbone else size
     for stride in config.stem_strides:
         side = -(-side // stride)
@@ -35,7 +44,7 @@ def last_side(config, size):
 
 
 def goal(config):
-    return 2 if isinstance(config, ConvNetConfig) and len(config.depths) > 1 else 8
+    return 2 if not isinstance(config, TransformerConfig) and len(config.depths) > 1 else 8
 
 
 def token_sides(config):
@@ -54,6 +63,10 @@ def halves(number):
 
 def small(config):
     """The same strides with few channels and blocks, so that building costs little."""
+    if getattr(config, "group_width", None) or not isinstance(
+        config, ConvNetConfig | TransformerConfig
+    ):
+        return slim(config)
     if isinstance(config, ConvNetConfig):
         ones = (1,) * len(config.depths)
         widths = tuple(32 * config.groups for _ in ones)
@@ -74,7 +87,20 @@ def small(config):
 
 
 @pytest.mark.parametrize(
-    "name", ["ResNet50", "ResNet50D", "GResNet50", "ConvNeXtTiny", "ConvNeXtIsoSmall"]
+    "name",
+    [
+        "ResNet50",
+        "ResNet50D",
+        "GResNet50",
+        "ConvNeXtTiny",
+        "ConvNeXtIsoSmall",
+        "RegNetY002",
+        "MobileNetV2",
+        "EfficientNetB0",
+        "BiTR50x1",
+        "SwinTiny",
+        "MobileViTXXS",
+    ],
 )
 def test_last_side_is_what_a_built_model_has(name):
     size = 40
@@ -92,15 +118,17 @@ def test_images_of_the_papers_change_nothing(name):
 
 @backend_independent
 @pytest.mark.parametrize("size", [32, 48, 64, 96])
-@pytest.mark.parametrize("name", CONVNETS)
-def test_convnets_keep_enough_positions_and_stride_no_less_than_needed(name, size):
+@pytest.mark.parametrize("name", HIERARCHICAL)
+def test_pyramids_keep_enough_positions_and_stride_no_less_than_needed(name, size):
     config = kv.config_of(name)
     changed, _ = adapt_to_image_size(config, size)
-    finest = replace(config, stem_stride=1, pool=False)
+    pooled = hasattr(config, "pool")
+    finest = replace(config, stem_stride=1, **({"pool": False} if pooled else {}))
     assert last_side(changed, size) >= min(goal(config), last_side(finest, size))
-    assert replace(changed, stem_stride=config.stem_stride, pool=config.pool) == config
+    restored = {"pool": config.pool} if pooled else {}
+    assert replace(changed, stem_stride=config.stem_stride, **restored) == config
     if changed != config:
-        assert changed.pool is False, "the pooling goes first"
+        assert not getattr(changed, "pool", False), "the pooling goes first"
         coarser = replace(changed, stem_stride=2 * changed.stem_stride)
         if coarser.total_stride == config.total_stride:
             coarser = config
@@ -159,13 +187,18 @@ def test_the_note_says_what_the_model_has(name):
         ("ViTC1GF", 64),
         ("ViTR26Small32", 64),
         ("ConViTTiny", 48),
+        ("MobileNetV2", 32),
+        ("RegNetZ005", 32),
+        ("BiTR50x1", 32),
+        ("SwinTiny", 32),
+        ("MobileViTXXS", 32),
     ],
 )
 def test_adapted_models_have_what_the_note_says(name, size):
     changed, note = adapt_to_image_size(kv.config_of(name), size)
     side = int(re.search(r"(\d+) x \d+", note)[1])
     model = kv.build(small(changed), include_top=False, input_shape=(size, size, 3))
-    if name in CONVNETS:
+    if name in HIERARCHICAL:
         assert model.output_shape[1:3] == (side, side)
     else:
         assert model.output_shape[1] == side * side + 1
@@ -173,10 +206,14 @@ def test_adapted_models_have_what_the_note_says(name, size):
 
 @backend_independent
 @pytest.mark.parametrize("stem_stride", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("name", ["ResNet50", "ConvNeXtTiny", "ViTBase16", "ViTC1GF"])
+@pytest.mark.parametrize(
+    "name", ["ResNet50", "ConvNeXtTiny", "ViTBase16", "ViTC1GF", "MobileNetV2", "SwinTiny"]
+)
 def test_a_given_stem_stride_is_used(name, stem_stride):
     config = kv.config_of(name)
-    stages = prod(config.strides) if name in CONVNETS else 1
+    stages = {"MobileNetV2": 2**4, "SwinTiny": 2**3}.get(name, 1)
+    if isinstance(config, ConvNetConfig):
+        stages = prod(config.strides)
     changed, note = adapt_to_image_size(config, 256, stem_stride)
     assert changed.total_stride == stem_stride * stages
     assert last_side(changed, 256) == 256 // (stem_stride * stages)
@@ -198,6 +235,9 @@ def test_a_given_stem_stride_is_used(name, stem_stride):
         ("ConvNeXtTiny", 96, 0, "stem_stride"),
         ("ViTBase16", 96, 0, "stem_stride"),
         ("ViTBase16", 96, -16, "stem_stride"),
+        ("SwinTiny", 32, -4, "stem_stride"),
+        ("SwinTiny", 0, None, "image_size"),
+        ("MobileNetV2", 0, None, "image_size"),
     ],
 )
 def test_bad_sizes_and_strides(name, size, stem_stride, argument):
@@ -224,17 +264,25 @@ def test_one_times_the_width_changes_nothing(name):
 
 
 def check_convnet(scaled, config, multiplier):
-    restored = replace(scaled, widths=config.widths, stem_width=config.stem_width)
-    assert restored == config
-    pairs = list(zip(scaled.widths, config.widths, strict=True))
-    if config.stem_width:
-        pairs.append((scaled.stem_width, config.stem_width))
+    single = [
+        field
+        for field in ("stem_width", "head_width", "group_width")
+        if getattr(config, field, None)
+    ]
+    several = [field for field in ("widths", "token_widths") if hasattr(config, field)]
+    restored = {field: getattr(config, field) for field in single + several}
+    assert replace(scaled, **restored) == config
+    pairs = [(getattr(scaled, field), getattr(config, field)) for field in single]
+    for field in several:
+        pairs += zip(getattr(scaled, field), getattr(config, field), strict=True)
+    norm = "group" if isinstance(config, kv.BiTConfig) else getattr(config, "norm", "batch")
+    groups, group_width = getattr(config, "groups", 1), getattr(scaled, "group_width", None)
     for new, old in pairs:
-        step = max(8, config.groups, 32 if config.norm == "group" else 0)
+        step = max(8, groups, group_width or 0, 32 if norm == "group" else 0)
         assert new % 8 == 0
         assert new == step or abs(new - multiplier * old) <= step / 2
-    assert all(width % config.groups == 0 for width in scaled.widths)
-    if config.norm == "group":
+    assert all(width % (group_width or groups) == 0 for width in scaled.widths)
+    if norm == "group":
         assert all(width % 32 == 0 for width in scaled.widths)
 
 
@@ -247,7 +295,15 @@ def test_scaled_widths_fit_heads_and_groups(name):
 
 def check_scaled(config, multiplier):
     scaled = scale_width(config, multiplier)
-    if isinstance(config, ConvNetConfig):
+    if isinstance(config, kv.SwinConfig):
+        assert replace(scaled, widths=config.widths, num_heads=config.num_heads) == config
+        for width, heads, before in zip(
+            scaled.widths, scaled.num_heads, config.num_heads, strict=True
+        ):
+            assert width == 32 * heads
+            assert heads == 1 or abs(heads - multiplier * before) <= 0.5
+        return
+    if not isinstance(config, TransformerConfig):
         check_convnet(scaled, config, multiplier)
         return
     assert scaled.width // scaled.num_heads == config.width // config.num_heads
@@ -261,7 +317,22 @@ def check_scaled(config, multiplier):
         check_convnet(scaled.backbone, config.backbone, multiplier)
 
 
-@pytest.mark.parametrize("name", ["resnext", "gresnet", "hybrid", "convit", "vit_c"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnext",
+        "gresnet",
+        "hybrid",
+        "convit",
+        "vit_c",
+        "mobilenet",
+        "regnet_y",
+        "regnet_z",
+        "bit",
+        "swin",
+        "mobilevit",
+    ],
+)
 def test_scaled_configs_can_be_built(name):
     model = kv.build(scale_width(TINY[name], 1.5), input_shape=(16, 16, 3), classes=3)
     assert model.output_shape == (None, 3)

@@ -10,6 +10,7 @@ import pytest
 import keras_vitcnn as kv
 from keras_vitcnn import ConvNetConfig, TransformerConfig
 from keras_vitcnn.layers import StochasticDepth
+from keras_vitcnn.models import trunk
 from tests.helpers import TINY, call, images, randomize, to_numpy
 
 BOTH = ["convnext", "vit"]
@@ -60,6 +61,13 @@ def data_format(name):
         ("vit", {"include_top": False, "pooling": "avg"}, (None, 12)),
         ("vit", {"include_top": False, "pooling": "max"}, (None, 12)),
         ("vit", {"include_top": False, "pooling": "token"}, (None, 12)),
+        ("mobilenet", {"include_top": False}, (None, 4, 4, 16)),
+        ("bit", {"include_top": False}, (None, 2, 2, 32)),
+        ("swin", {"include_top": False}, (None, 4, 4, 16)),
+        ("swin", {"include_top": False, "pooling": "avg"}, (None, 16)),
+        ("swin", {"input_shape": (15, 19, 5), "include_top": False}, (None, 4, 5, 16)),
+        ("mobilevit", {"include_top": False}, (None, 4, 4, 16)),
+        ("mobilevit", {"input_shape": (13, 18, 1), "include_top": False}, (None, 4, 5, 16)),
     ],
 )
 def test_output_shapes(name, options, shape):
@@ -77,7 +85,9 @@ def test_pooling_of_tokens(name):
     np.testing.assert_allclose(outputs(pooled["avg"]), patches.mean(axis=1), atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "pooling"), [("convnext", "avg"), ("vit", "token")])
+@pytest.mark.parametrize(
+    ("name", "pooling"), [("convnext", "avg"), ("vit", "token"), ("swin", "avg"), ("bit", "avg")]
+)
 def test_the_head_is_a_linear_map_of_the_pooled_vector(name, pooling):
     model = build(name, classifier_activation=None)
     randomize(model)
@@ -163,9 +173,15 @@ def test_default_sizes():
     with data_format("channels_first"):
         assert kv.build(TINY["convnext"]).input_shape == (None, 3, 224, 224)
         assert kv.build(TINY["resnet"], include_top=False).input_shape == (None, 3, None, None)
+    larger = {"EfficientNetB7": 600, "SwinBase384": 384, "MobileViTS": 256}
+    for name, size in larger.items():
+        assert trunk.default_size(kv.config_of(name)) == size
+    config = replace(TINY["mobilevit"], image_size=24)
+    assert kv.build(config).input_shape == (None, 24, 24, 3)
+    assert kv.build(config, include_top=False).input_shape == (None, 24, 24, 3)
 
 
-@pytest.mark.parametrize("name", ["convnext", "gresnet"])
+@pytest.mark.parametrize("name", ["convnext", "gresnet", "efficientnet", "regnet_z", "bit"])
 def test_a_convnet_without_top_takes_any_size(name):
     model = build(name, include_top=False, input_shape=None)
     fixed = like(model, name, include_top=False, input_shape=(21, 34, 3))
@@ -265,6 +281,14 @@ def test_drop_path_rises_linearly_over_all_blocks():
     )
 
 
+def test_drop_path_of_efficientnet_stays_one_block_short_of_its_rate():
+    config = replace(TINY["efficientnet"], depths=(2, 2), widths=(8, 8))
+    # Block i of n drops at rate * i / n, where there is a sum: not in the block with the stride.
+    assert drop_rates(config, drop_path_rate=0.2) == pytest.approx(
+        {"stage0_block0_drop": 0.0, "stage0_block1_drop": 0.05, "stage1_block1_drop": 0.15}
+    )
+
+
 def test_drop_path_of_deit3_is_constant():
     rates = {f"block{i}_drop{j}": 0.2 for i in range(2) for j in (1, 2)}
     assert drop_rates(TINY["deit3"], drop_path_rate=0.2) == rates
@@ -346,6 +370,12 @@ def test_bad_arguments(name, argument, options):
         ("vit", "input_shape", {"input_shape": (None, None, 3)}),
         ("vit_c", "input_shape", {"input_shape": (18, 16, 3)}),
         ("hybrid", "input_shape", {"input_shape": (17, 16, 3)}),
+        ("swin", "input_shape", {"input_shape": (16, 1, 3)}),
+        ("swin", "input_shape", {"input_shape": (None, None, 3)}),
+        ("swin", "pooling", {"include_top": False, "pooling": "token"}),
+        ("mobilevit", "input_shape", {"input_shape": (None, 16, 3)}),
+        ("mobilenet", "pooling", {"include_top": False, "pooling": "token"}),
+        ("bit", "pooling", {"include_top": False, "pooling": "token"}),
     ],
 )
 def test_bad_arguments_of_one_family(name, argument, options):
@@ -372,7 +402,7 @@ BAD_CONVNETS = [
     ("activation", {"activation": "tanh"}),
     ("activations", {"activations": "two"}),
     ("downsample", {"downsample": "after"}),
-    ("shortcut", {"shortcut": "none"}),
+    ("shortcut", {"shortcut": "both"}),
     ("padding", {"padding": "valid"}),
     ("depths", {"depths": (3, 0, 6, 3)}),
     ("depths", {"depths": ()}),
@@ -388,6 +418,11 @@ BAD_CONVNETS = [
     ("groups", {"groups": 4}),
     ("groups", {"mixer": "grouped", "groups": 0}),
     ("groups", {"mixer": "grouped", "groups": 7}),  # 64 channels are not 7 equal groups
+    ("group_width", {"group_width": 8}),
+    ("group_width", {"mixer": "grouped", "group_width": 48}),
+    ("group_width", {"mixer": "grouped", "group_width": 8, "groups": 2}),
+    ("squeeze", {"squeeze": 0.0}),
+    ("head_width", {"head_width": -1}),
     ("stem_width", {"stem_width": -8}),
     ("layer_scale", {"layer_scale": 0.0}),
     ("norm_epsilon", {"norm_epsilon": -1e-5}),
@@ -412,6 +447,24 @@ BAD_TRANSFORMERS = [
     ("class_token_block", {"class_token_block": 12, "class_token_position": False}),
     ("class_token_position", {"class_token_block": 2}),
     ("layer_scale", {"layer_scale": 0.0}),
+    ("activation", {"activation": "relu"}),
+]
+BAD_OTHERS = [
+    (kv.MobileNetConfig, "depths", {"depths": (1, 2)}),
+    (kv.MobileNetConfig, "kernels", {"kernels": (3, 3, 4, 3, 3, 3, 3)}),
+    (kv.MobileNetConfig, "expansions", {"expansions": (0, 6, 6, 6, 6, 6, 6)}),
+    (kv.MobileNetConfig, "activation", {"activation": "tanh"}),
+    (kv.MobileNetConfig, "padding", {"padding": "valid"}),
+    (kv.MobileNetConfig, "squeeze", {"squeeze": -0.25}),
+    (kv.BiTConfig, "depths", {"depths": (3, 4)}),
+    (kv.BiTConfig, "stem_width", {"stem_width": 0}),
+    (kv.BiTConfig, "norm_epsilon", {"norm_epsilon": 0.0}),
+    (kv.SwinConfig, "num_heads", {"num_heads": (3, 6, 12)}),
+    (kv.SwinConfig, "num_heads", {"num_heads": (5, 6, 12, 24)}),
+    (kv.SwinConfig, "window", {"window": 0}),
+    (kv.MobileViTConfig, "token_depths", {"token_depths": (2, 4)}),
+    (kv.MobileViTConfig, "num_heads", {"num_heads": 7}),
+    (kv.MobileViTConfig, "strides", {"strides": (1, 2)}),
 ]
 
 
@@ -425,7 +478,8 @@ BAD_TRANSFORMERS = [
             (TransformerConfig, BAD_TRANSFORMERS),
         )
         for row in rows
-    ],
+    ]
+    + [pytest.param(*row, id=f"{row[0].__name__}-{row[1]}") for row in BAD_OTHERS],
 )
 def test_bad_configs(config_class, argument, change):
     with pytest.raises(ValueError, match=rf"(?s)\b{argument}\b.*Received: \w+=[^`]*$"):

@@ -7,10 +7,16 @@ import pytest
 
 import keras_vitcnn as kv
 from keras_vitcnn import Complexity, ConvNetConfig, TransformerConfig, complexity
-from keras_vitcnn.layers import GatedPositionalSelfAttention, MultiHeadSelfAttention
+from keras_vitcnn.layers import (
+    GatedPositionalSelfAttention,
+    MultiHeadSelfAttention,
+    SqueezeExcitation,
+    WindowAttention,
+)
 from tests.helpers import TINY
 
 IMAGE = (16, 16, 3)
+OWN_BLOCKS = ["efficientnet", "regnet_z", "bit", "swin", "mobilevit"]
 
 
 @contextmanager
@@ -108,6 +114,58 @@ def test_two_tokens_of_gated_attention_by_hand():
     )
 
 
+def test_sets_of_tokens_attend_within_themselves_by_hand():
+    qkv = keras.Input((5, 2, 3 * 4))
+    cost = complexity(keras.Model(qkv, MultiHeadSelfAttention(2)(qkv)))
+    alone = keras.Input((2, 3 * 4))
+    one = complexity(keras.Model(alone, MultiHeadSelfAttention(2)(alone)))
+    assert (cost.macs, cost.activations) == (5 * one.macs, 5 * one.activations)
+
+
+def test_windows_by_hand():
+    qkv = keras.Input((4, 6, 3 * 4))
+    # 4 windows of 6 positions: 6 x 6 scores of 2 products for each of 2 heads, then as many again.
+    assert complexity(keras.Model(qkv, WindowAttention(2, (2, 3))(qkv))) == Complexity(
+        params=2 * 3 * 5,
+        macs=2 * 4 * 2 * (6 * 6 * 2),
+        activations=4 * (2 * 6 * 6 + 6 * 4),
+        bias_adds=0,
+    )
+
+
+def test_squeeze_and_excitation_by_hand():
+    image = keras.Input((4, 6, 8))
+    assert complexity(keras.Model(image, SqueezeExcitation(2)(image))) == Complexity(
+        params=8 * 2 + 2 + 2 * 8 + 8, macs=8 * 2 + 2 * 8, activations=2 + 8, bias_adds=2 + 8
+    )
+
+
+def test_an_efficientnet_by_hand():
+    products = [  # positions, channels out, taps
+        (8 * 8, 8, 3 * 3 * 3),
+        (8 * 8, 8, 3 * 3),  # depthwise; the first stage does not widen
+        (1, 2, 8),  # squeeze and excite: a quarter of the block's input
+        (1, 8, 2),
+        (8 * 8, 8, 8),
+        (8 * 8, 16, 8),  # widened twice
+        (4 * 4, 16, 5 * 5),
+        (1, 2, 16),
+        (1, 16, 2),
+        (4 * 4, 16, 16),
+        (4 * 4, 32, 16),
+        (4 * 4, 32, 5 * 5),
+        (1, 4, 32),
+        (1, 32, 4),
+        (4 * 4, 16, 32),
+        (4 * 4, 16, 16),  # in front of the pooling
+        (1, 1000, 16),
+    ]
+    cost = complexity(TINY["efficientnet"], IMAGE)
+    assert cost.macs == sum(positions * width * taps for positions, width, taps in products)
+    assert cost.activations == sum(positions * width for positions, width, _ in products)
+    assert cost.bias_adds == 2 + 8 + 2 + 16 + 4 + 32 + 1000
+
+
 def test_a_vit_by_hand():
     config = TransformerConfig(width=12, depth=2, num_heads=3, patch_size=4)
     patches, tokens, width = 16, 17, 12
@@ -130,7 +188,18 @@ def test_a_vit_by_hand():
 
 
 @pytest.mark.parametrize(
-    "name", ["convnext_v2", "resnet_d", "resnext", "gresnet", "hybrid", "convit"]
+    "name",
+    [
+        "convnext_v2",
+        "resnet_d",
+        "resnext",
+        "gresnet",
+        "hybrid",
+        "convit",
+        "efficientnet",
+        "swin",
+        "mobilevit",
+    ],
 )
 def test_config_and_models_cost_the_same(name):
     config = TINY[name]

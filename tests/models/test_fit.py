@@ -60,7 +60,7 @@ def test_training_lowers_the_loss() -> None:
     assert np.mean(losses[-3:]) < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize("name", ["convnext", "resnet", "convit"])
+@pytest.mark.parametrize("name", ["convnext", "resnet", "convit", "efficientnet", "swin"])
 def test_rematerialised_training_is_the_same_training(name: str) -> None:
     plain, losses = trained(helpers.TINY[name])
     remat, remat_losses = trained(helpers.TINY[name], remat=True)

@@ -74,12 +74,87 @@ block1_norm1 block1_qkv block1_attn block1_proj block1_drop1 block1_add1
 block1_norm2 block1_fc1 block1_fc2 block1_drop2 block1_add2
 norm head_dropout head predictions
 """
+EFFICIENTNET = """
+image normalization
+stem_conv0 stem_conv0_norm stem_conv0_act
+stage0_block0_dw stage0_block0_dw_norm stage0_block0_dw_act stage0_block0_se
+stage0_block0_pw2 stage0_block0_pw2_norm stage0_block0_drop stage0_block0_add
+stage1_block0_pw1 stage1_block0_pw1_norm stage1_block0_pw1_act
+stage1_block0_dw stage1_block0_dw_norm stage1_block0_dw_act stage1_block0_se
+stage1_block0_pw2 stage1_block0_pw2_norm
+stage1_block1_pw1 stage1_block1_pw1_norm stage1_block1_pw1_act
+stage1_block1_dw stage1_block1_dw_norm stage1_block1_dw_act stage1_block1_se
+stage1_block1_pw2 stage1_block1_pw2_norm stage1_block1_drop stage1_block1_add
+head_conv head_conv_norm head_conv_act pool head_dropout head predictions
+"""
+REGNET_Z = """
+image normalization
+stem_conv0_pad stem_conv0 stem_conv0_norm stem_conv0_act
+stage0_block0_pw1 stage0_block0_pw1_norm stage0_block0_pw1_act
+stage0_block0_conv stage0_block0_conv_norm stage0_block0_conv_act stage0_block0_se
+stage0_block0_pw2 stage0_block0_pw2_norm stage0_block0_drop stage0_block0_add
+stage1_block0_pw1 stage1_block0_pw1_norm stage1_block0_pw1_act
+stage1_block0_conv stage1_block0_conv_norm stage1_block0_conv_act stage1_block0_se
+stage1_block0_pw2 stage1_block0_pw2_norm
+head_conv head_conv_norm head_conv_act pool head_dropout head predictions
+"""
+BIT = """
+image normalization
+stem_conv0_pad stem_conv0 stem_pool_pad stem_pool
+stage0_block0_pw1_norm stage0_block0_pw1_act stage0_block0_pw1
+stage0_block0_conv_norm stage0_block0_conv_act stage0_block0_conv
+stage0_block0_pw2_norm stage0_block0_pw2_act stage0_block0_pw2
+stage0_block0_drop stage0_block0_add
+stage1_block0_pw1_norm stage1_block0_pw1_act stage1_block0_pw1
+stage1_block0_conv_norm stage1_block0_conv_act stage1_block0_conv_pad stage1_block0_conv
+stage1_block0_pw2_norm stage1_block0_pw2_act stage1_block0_pw2
+stage1_block0_shortcut stage1_block0_drop stage1_block0_add
+head_norm head_act pool head_dropout head predictions
+"""
+SWIN = """
+image normalization
+stem_conv0 stem_conv0_norm
+stage0_block0_norm1 stage0_block0_shift stage0_block0_qkv stage0_block0_attn
+stage0_block0_unshift stage0_block0_proj stage0_block0_drop1 stage0_block0_add1
+stage0_block0_norm2 stage0_block0_fc1 stage0_block0_fc2 stage0_block0_drop2 stage0_block0_add2
+stage0_block1_norm1 stage0_block1_shift stage0_block1_qkv stage0_block1_attn
+stage0_block1_unshift stage0_block1_proj stage0_block1_drop1 stage0_block1_add1
+stage0_block1_norm2 stage0_block1_fc1 stage0_block1_fc2 stage0_block1_drop2 stage0_block1_add2
+stage1_downsample_merge stage1_downsample_norm stage1_downsample
+stage1_block0_norm1 stage1_block0_shift stage1_block0_qkv stage1_block0_attn
+stage1_block0_unshift stage1_block0_proj stage1_block0_drop1 stage1_block0_add1
+stage1_block0_norm2 stage1_block0_fc1 stage1_block0_fc2 stage1_block0_drop2 stage1_block0_add2
+norm pool head_dropout head predictions
+"""
+MOBILEVIT = """
+image normalization
+stem_conv0_pad stem_conv0 stem_conv0_norm stem_conv0_act
+stage0_block0_pw1 stage0_block0_pw1_norm stage0_block0_pw1_act
+stage0_block0_dw stage0_block0_dw_norm stage0_block0_dw_act
+stage0_block0_pw2 stage0_block0_pw2_norm stage0_block0_drop stage0_block0_add
+stage1_block0_pw1 stage1_block0_pw1_norm stage1_block0_pw1_act
+stage1_block0_dw stage1_block0_dw_norm stage1_block0_dw_act
+stage1_block0_pw2 stage1_block0_pw2_norm
+stage1_vit_local stage1_vit_local_norm stage1_vit_local_act stage1_vit_in stage1_vit_unfold
+stage1_vit_block0_norm1 stage1_vit_block0_qkv stage1_vit_block0_attn stage1_vit_block0_proj
+stage1_vit_block0_drop1 stage1_vit_block0_add1
+stage1_vit_block0_norm2 stage1_vit_block0_fc1 stage1_vit_block0_fc2
+stage1_vit_block0_drop2 stage1_vit_block0_add2
+stage1_vit_norm stage1_vit_fold stage1_vit_out stage1_vit_out_norm stage1_vit_out_act
+stage1_vit_concat stage1_vit_fuse stage1_vit_fuse_norm stage1_vit_fuse_act
+head_conv head_conv_norm head_conv_act pool head_dropout head predictions
+"""
 TWO_STAGES = {"depths": (1, 2), "widths": (8, 16), "strides": (1, 2)}
 FROZEN = {
     "convnext": (replace(TINY["convnext"], **TWO_STAGES), CONVNEXT),
     "resnet_d": (replace(TINY["resnet_d"], **TWO_STAGES), RESNET_D),
     "gresnet": (TINY["gresnet"], GRESNET),
     "convit": (TINY["convit"], CONVIT),
+    "efficientnet": (TINY["efficientnet"], EFFICIENTNET),
+    "regnet_z": (TINY["regnet_z"], REGNET_Z),
+    "bit": (TINY["bit"], BIT),
+    "swin": (TINY["swin"], SWIN),
+    "mobilevit": (TINY["mobilevit"], MOBILEVIT),
 }
 WEIGHTS = {  # the variables of every kind of layer, below the layer's name
     "convnext": {
@@ -113,6 +188,18 @@ WEIGHTS = {  # the variables of every kind of layer, below the layer's name
         "block1_proj/bias",
         "norm/gamma",
     },
+    "efficientnet": {
+        "stage0_block0_se/reduce/kernel",
+        "stage0_block0_se/expand/bias",
+        "stage1_block0_dw_norm/moving_variance",
+        "head_conv/kernel",
+    },
+    "swin": {
+        "stage0_block0_attn/relative_position",
+        "stage0_block0_qkv/bias",
+        "stage1_downsample/kernel",
+        "norm/beta",
+    },
 }
 
 
@@ -144,19 +231,24 @@ def test_names_of_the_rest_of_the_transformers():
 @pytest.mark.parametrize("name", list(TINY))
 def test_one_grammar(name):
     grammar = (
-        r"image|normalization|pool|head|head_(norm|dropout|dist|dist_dropout|mean)|predictions"
+        r"image|normalization|pool|head|head_(norm|act|dropout|dist|dist_dropout|mean)|predictions"
+        r"|head_conv(_norm|_act)?"
         r"|stem_(conv\d|pool)(_(whiten|pad|norm|act))?"
-        r"|stage\d+_downsample(_norm)?"
+        r"|stage\d+_downsample(_merge|_norm)?"
         r"|stage\d+_block\d+_(dw|conv\d?|pw\d|shortcut)(_(whiten|pad|pool|norm|act))?"
-        r"|stage\d+_block\d+_(grn|scale|drop|add|out)"
+        r"|stage\d+_block\d+_(grn|se|scale|drop|add|out|shift|unshift)"
+        r"|stage\d+_vit_(in|unfold|norm|fold|concat|(local|out|fuse)(_norm|_act)?)"
         r"|patch_embed|pos_embed|(cls|dist)_token|norm"
-        r"|block\d+_(norm|fc|scale|drop|add)[12]|block\d+_(qkv|qk|v|attn|proj)|get_item(_\d+)?"
+        r"|(stage\d+_(vit_)?)?block\d+_((norm|fc|scale|drop|add)[12]|qkv|qk|v|attn|proj)"
+        r"|get_item(_\d+)?"
     )
     names = [layer.name for layer in build(TINY[name], drop_path_rate=0.1).layers]
     assert [n for n in names if not re.fullmatch(grammar, n)] == []
 
 
-@pytest.mark.parametrize("name", ["convnext", "resnet_d", "gresnet", "convit"])
+@pytest.mark.parametrize(
+    "name", ["convnext", "resnet_d", "gresnet", "convit", "efficientnet", "swin", "mobilevit"]
+)
 def test_recomputed_blocks_have_the_same_weight_names(name):
     plain, recomputed = (build(TINY[name], remat=remat) for remat in (False, True))
     assert {w.path for w in recomputed.weights} == {w.path for w in plain.weights}

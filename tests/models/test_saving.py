@@ -28,6 +28,10 @@ BACKENDS = [b for b in ("tensorflow", "jax", "torch") if importlib.util.find_spe
 def shrunk(config: Any) -> Any:
     """The same design with fewer and narrower blocks: what is left are its kinds of layers."""
     config, _ = kv.models.adapt_to_image_size(config, SIZE)
+    if getattr(config, "group_width", None) or not isinstance(
+        config, kv.ConvNetConfig | kv.TransformerConfig
+    ):
+        return helpers.slim(config)
     if isinstance(config, kv.ConvNetConfig):
         depths = (1,) * (len(config.depths) - 1) + (2,)
         return replace(kv.models.scale_width(config, 0.125), depths=depths)
@@ -76,7 +80,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = helpers.images(2, SIZE)
     np.save(folder / "images.npy", images)
     for name, config in designs().items():
-        remat = name in ("ResNet18", "ConvNeXtAtto", "ViTTiny16")
+        remat = name in ("ResNet18", "ConvNeXtAtto", "ViTTiny16", "EfficientNetB0", "SwinTiny")
         model = kv.build(config, name=name, remat=remat, **OPTIONS)
         helpers.randomize(model)
         model.save(folder / f"{name}.keras")

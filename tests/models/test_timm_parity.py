@@ -32,11 +32,27 @@ CASES = [
     # timm's ConViT takes square grids only.
     *[("ConViTTiny", size) for size in [(64, 64), (96, 96)]],
     ("ConViTSmall", (64, 64)),
+    *[("MobileNetV2", size) for size in CONVNET_SIZES],
+    *[("EfficientNetB0", size) for size in CONVNET_SIZES],
+    *[("EfficientNetB0Symmetric", size) for size in CONVNET_SIZES],
+    ("EfficientNetB2", (65, 97)),
+    *[("EfficientNetLite0", size) for size in CONVNET_SIZES],
+    ("EfficientNetLite1Symmetric", (65, 97)),
+    *[("RegNetY002", size) for size in CONVNET_SIZES],
+    ("RegNetY008", (65, 97)),
+    *[("RegNetZ005", size) for size in CONVNET_SIZES],
+    *[("BiTR50x1", size) for size in CONVNET_SIZES],
+    # Whole windows with shifts, then windows that shrink and are filled up, each axis by itself.
+    *[("SwinTiny", size) for size in [(112, 112), (96, 160)]],
+    ("SwinBase384", (96, 112)),
+    *[("MobileViTXXS", size) for size in CONVNET_SIZES],
+    ("MobileViTS", (65, 97)),
 ]
 
 
 def timm_model(timm: Any, name: str, size: tuple[int, int]) -> Any:
-    options = {} if isinstance(kv.config_of(name), kv.ConvNetConfig) else {"img_size": size}
+    fixed = isinstance(kv.config_of(name), kv.TransformerConfig | kv.SwinConfig)
+    options = {"img_size": size} if fixed else {}
     return timm.create_model(find(name).timm[0], num_classes=CLASSES, **options).eval()
 
 
@@ -133,6 +149,21 @@ def test_a_position_embedding_of_another_size_is_resized_as_timm_does(timm: Any)
         theirs = larger(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
     ours = keras.ops.convert_to_numpy(model(images))
     assert np.abs(ours - theirs).max() <= 1e-4 * max(1, np.abs(theirs).max())
+
+
+def test_relative_positions_of_another_window_are_resized(timm: Any) -> None:
+    state = randomize(timm_model(timm, "SwinTiny", (112, 112)))
+    options: dict[str, Any] = {"classes": CLASSES, "include_preprocessing": False}
+    model = kv.SwinTiny(input_shape=(64, 112, 3), remat=True, **options)
+    report = kv.load_weights(model, state)
+    # 64 x 112 px leave maps of 16 x 28, 8 x 14, 4 x 7 and 2 x 4; 112 x 112 has 7 x 7 and 4 x 4.
+    name = "layers.{}.blocks.{}.attn.relative_position_bias_table"
+    sizes = {2: range(6), 3: range(2)}
+    expected = {name.format(stage, block) for stage in sizes for block in sizes[stage]}
+    assert set(report.adapted) == expected
+    table = state[name.format(3, 1)].reshape(7, 7, -1)
+    resized = kv.ops.resize_grid(table, (3, 7)).reshape(3 * 7, -1)
+    assert np.allclose(kv.to_timm(model)[name.format(3, 1)], resized)
 
 
 def test_a_checkpoint_that_does_not_fit_names_its_tensors_and_changes_nothing(timm: Any) -> None:

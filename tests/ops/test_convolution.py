@@ -122,6 +122,35 @@ def test_gradients_of_every_lowering_equal_the_adjoint(
         close(grad, expected)
 
 
+@pytest.mark.parametrize("name", CHOICES["depthwise"])
+@pytest.mark.parametrize(("size", "strides"), [(3, 1), (3, 2), (5, 2), (5, 3)])
+@pytest.mark.parametrize(("height", "width"), [(6, 7), (8, 5), (1, 4)])
+def test_asymmetric_padding_is_tensorflows(name, size, strides, height, width):
+    x, kernel, _groups = inputs("depthwise", size, height, width)
+    # ceil(side / strides) windows, with the smaller half of the missing zeros in front.
+    missing = [max((-(-s // strides) - 1) * strides + size - s, 0) for s in (height, width)]
+    pads = [(total // 2, total - total // 2) for total in missing]
+    padded = np.pad(np.float64(x), ((0, 0), *pads, (0, 0)))
+    windows = sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::strides, ::strides]
+    expected = np.einsum("bhwcij,ijc->bhwc", windows, kernel[:, :, 0])
+    tensors = [keras.ops.convert_to_tensor(a) for a in (x, kernel.transpose(0, 1, 3, 2))]
+    with lowering(name):
+        close(depthwise_conv2d(*tensors, strides, asymmetric=True), expected)
+
+
+@pytest.mark.parametrize(("groups", "width"), [(48, 2), (74, 1)])
+def test_many_groups_are_split_into_few_parts(groups, width, monkeypatch):
+    calls = []
+    conv = keras.ops.conv
+    monkeypatch.setattr(keras.ops, "conv", lambda *a, **k: calls.append(a) or conv(*a, **k))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 4, 5, groups * width)).astype("float32")
+    kernel = rng.normal(size=(3, 3, width, 3 * groups)).astype("float32")
+    y = convolution("grouped", "split", groups, 2)(*map(keras.ops.convert_to_tensor, (x, kernel)))
+    close(y, definition(x, kernel, groups, 2))
+    assert len(calls) <= 32
+
+
 @pytest.mark.parametrize("operation", list(CHOICES))
 def test_unknown_spatial_size_and_batch(operation):
     x, kernel, groups = inputs(operation, 3, 7, 6)
