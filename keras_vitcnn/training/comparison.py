@@ -139,7 +139,7 @@ def compare(
             reporter.say(f"added to the comparison in {out}: {addition}")
         reporter.say(found.description)
         if len(missing) < len(names) * len(seeds):
-            reporter.say(f"{len(names) * len(seeds) - len(missing)} trainings are done already")
+            reporter.say(f"done already: {len(names) * len(seeds) - len(missing)} of the trainings")
         _baseline(folder, found, decided, seeds, reporter)
         for number, (name, seed) in enumerate(missing, 1):
             title = f"{name}, seed {seed} ({number}/{len(missing)})"
