@@ -133,7 +133,9 @@ def compare(
         folder.check(plain)
         done = {(r["model"], r["seed"]) for r in folder.records(folder.results)}
         missing = [(name, seed) for seed in seeds for name in names if (name, seed) not in done]
-        candidates = {name: _candidate(name, found, decided) for name, _ in missing}
+        candidates = {
+            name: _candidate(name, found, decided) for name in dict.fromkeys(n for n, _ in missing)
+        }
 
         for addition in folder.open(plain):
             reporter.say(f"added to the comparison in {out}: {addition}")
