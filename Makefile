@@ -25,9 +25,9 @@ help:  ## this list
 	    printf '  %-44s %s\n' "make $$(echo $$names | sed 's/ / | /g')" "$$text"; done
 	@echo 'Variables: PYTHON, VENV, BACKEND (demo), JOBS (tests at once), ARGS (for pytest: ARGS="-k convit")'
 
-demo: $(VENV)/.demo-$(BACKEND)  ## compare a ConvNet, a ViT and a hybrid on scanned digits, and write a report
+demo: $(VENV)/.demo-$(BACKEND)  ## compare a ConvNet, a ViT and a hybrid on scanned digits, a minute each, and write a report
 	KERAS_BACKEND=$(BACKEND) $(BIN)/keras-vitcnn compare --models ConvNeXtAtto,ViTTiny16,ConViTTiny \
-	    --data digits --epochs 5 --out runs/first
+	    --data digits --minutes-per-model 1 --width-multiplier 0.25 --batch-size 32 --out runs/first
 	@echo 'The report: $(CURDIR)/runs/first/report.html'
 
 test: $(VENV)/.test  ## lint, types, and all tests on TensorFlow, JAX and PyTorch

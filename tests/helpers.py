@@ -157,7 +157,7 @@ def call(layer: Callable, *inputs: Any, **options: Any) -> Any:
 
 
 def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What `model.predict` returns, without the time that compiling a whole program takes."""
+    """What `model.predict` returns, as float64, without the program that it would compile."""
     return to_numpy(call(model, images))
 
 

@@ -141,5 +141,5 @@ def in_data_format(images: np.ndarray) -> np.ndarray:
 
 
 def _workers(split: Split) -> int:
-    """Decoding is worth threads; from memory one thread feeds 100,000 small images a second."""
+    """Decoding is worth threads; from memory one thread is ahead of any model."""
     return min(4, os.cpu_count() or 1) if isinstance(split.images, LazyImages) else 1

@@ -129,7 +129,7 @@ def _listing(tfds: Any, builder: Any, split: str, image_key: str, label_key: str
         decoders = {key: tfds.decode.SkipDecoding()} if key == image_key else None
         only = tfds.decode.PartialDecoding({key: True}, decoders=decoders)
         dataset = builder.as_dataset(split=split, decoders=only)
-        # In batches, because handing over one example costs ten times reading it.
+        # In batches, because handing over one example costs more than reading it.
         return iter(tfds.as_numpy(dataset.map(lambda example: example[key]).batch(1024)))
 
     def fetch(indices: np.ndarray) -> Sequence[Source]:

@@ -133,13 +133,15 @@ def compare(
         folder.check(plain)
         done = {(r["model"], r["seed"]) for r in folder.records(folder.results)}
         missing = [(name, seed) for seed in seeds for name in names if (name, seed) not in done]
-        candidates = {name: _candidate(name, found, decided) for name, _ in missing}
+        candidates = {
+            name: _candidate(name, found, decided) for name in dict.fromkeys(n for n, _ in missing)
+        }
 
         for addition in folder.open(plain):
             reporter.say(f"added to the comparison in {out}: {addition}")
         reporter.say(found.description)
         if len(missing) < len(names) * len(seeds):
-            reporter.say(f"{len(names) * len(seeds) - len(missing)} trainings are done already")
+            reporter.say(f"done already: {len(names) * len(seeds) - len(missing)} of the trainings")
         _baseline(folder, found, decided, seeds, reporter)
         for number, (name, seed) in enumerate(missing, 1):
             title = f"{name}, seed {seed} ({number}/{len(missing)})"

@@ -53,17 +53,18 @@ def train(
     )
 
     def batches(start: int, stop: int) -> Any:
-        found = TrainBatches(
-            data.train,
-            classes=len(data.class_names),
-            batch_size=settings.batch_size,
-            start=start,
-            stop=stop,
-            seed=seed,
-            flip=data.flip,
-            translate=settings.recipe.translate,
+        return feed(
+            TrainBatches(
+                data.train,
+                classes=len(data.class_names),
+                batch_size=settings.batch_size,
+                start=start,
+                stop=stop,
+                seed=seed,
+                flip=data.flip,
+                translate=settings.recipe.translate,
+            )
         )
-        return feed(found)
 
     step_seconds, eval_seconds = _warm_up(model, batches, data, settings)
     compiled = time.perf_counter()
@@ -213,7 +214,7 @@ def _warm_up(
 
 
 def _jit_compile() -> str | bool:
-    """Keras' choice, except XLA inside TensorFlow on a CPU: measured up to 8 times slower."""
+    """Keras' choice, except XLA inside TensorFlow on a CPU, which was measured to be slower."""
     backend = keras.backend.backend()
     return False if backend == "tensorflow" and not measure.accelerator() else "auto"
 
