@@ -59,6 +59,7 @@ class ConvNetConfig:
     groups: int = 1  # of a grouped mixer
     group_width: int | None = None  # channels of its groups, instead of their number (RegNet)
     mixer_first: bool = False  # an inverted block's mixer before its 1x1 convolutions
+    stride_on: str = "mixer"  # the convolution of a block that strides; "first" in ResNet's paper
     kernel: int = 3  # of the mixer
     bias: bool = False  # on every convolution
 
@@ -86,6 +87,7 @@ class ConvNetConfig:
         check_choice("stem", self.stem, ("conv7", "conv3", "deep", "tiered", "patch"))
         check_choice("shape", self.shape, ("basic", "bottleneck", "inverted"))
         check_choice("mixer", self.mixer, ("dense", "grouped", "depthwise"))
+        check_choice("stride_on", self.stride_on, ("mixer", "first"))
         check_choice("norm", self.norm, tuple(NORM_EPSILON))
         check_choice("norms", self.norms, ("every", "one"))
         check_choice("activation", self.activation, ("relu", "relu6", "gelu", "silu"))

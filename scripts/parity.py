@@ -122,11 +122,13 @@ def memory(what: str) -> int:
 def reference(row: Any, folder: Path, online: bool) -> str:
     """Write a checkpoint with an image and timm's logits of it; say which checkpoint it is."""
     import numpy as np
-    import timm
     import torch
-    from timm.models import save_for_hf
 
     from tests.models.test_timm_parity import randomize
+    from tests.reference import import_timm
+
+    timm = import_timm()
+    from timm.models import save_for_hf
 
     model = timm.create_model(row.name, pretrained=False, num_classes=row.classes or 1000).eval()
     origin = f"`{row.name}`"

@@ -25,9 +25,10 @@ CLASSES = ROOT / "keras_vitcnn/data/imagenet_classes.txt"
 
 def published(top1: Top1) -> str:
     """The table of checkpoints, one a line, timm's default of each architecture first."""
-    import timm
-
     from keras_vitcnn.models.registry import VARIANTS
+    from tests.reference import import_timm
+
+    timm = import_timm()
 
     names = [name for row in VARIANTS.values() for name in row.timm]
     rows = {name: rows_of(name, top1) for name in names}

@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import os
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +19,9 @@ if not os.environ.get("KERAS_BACKEND"):
 
 import keras
 
+from tests.reference import import_timm
+
 HERE = Path(__file__).resolve().parent
-_kept_alive: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
@@ -42,31 +41,7 @@ def timm() -> ModuleType:
     for package in ("torch", "torchvision", "timm"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} isn't installed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import timm
-        except RuntimeError as error:
-            if "torchvision::nms" not in str(error):
-                raise
-            timm = _with_declared_operators()
-    return timm
-
-
-def _with_declared_operators() -> ModuleType:
-    """timm, where torchvision's binaries don't fit PyTorch's: none of its models calls them."""
-    import torch
-
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _kept_alive.append(library)
-    for name in list(sys.modules):
-        if name.split(".")[0] in ("timm", "torchvision"):
-            del sys.modules[name]
-    import timm
-
-    return timm
+    return import_timm()
 
 
 @pytest.fixture(scope="session")

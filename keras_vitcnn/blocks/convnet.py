@@ -36,10 +36,12 @@ def residual_block(
         branch = [("pw1", wide), (mixer, wide), ("pw2", narrow)]
 
     summed = cfg.shortcut != "none" or (stride == 1 and x.shape[-1] == cfg.outer_width(stage))
+    roles = [role for role, _ in branch]
+    spatial_ones = [role for role in roles if role not in ("pw1", "pw2")]
+    strided = spatial_ones[0] if cfg.stride_on == "mixer" else roles[0]
     y = x
-    unstrided = True
     for position, (role, width) in enumerate(branch):
-        spatial = role not in ("pw1", "pw2")
+        spatial = role in spatial_ones
         last = position == len(branch) - 1
         before_last = position == len(branch) - 2
         y = conv(
@@ -48,7 +50,7 @@ def residual_block(
             cfg,
             f"{name}_{role}",
             kernel=cfg.kernel if spatial else 1,
-            stride=stride if spatial and unstrided else 1,
+            stride=stride if role == strided else 1,
             mixer=cfg.mixer if spatial else "dense",
             normed=cfg.norms == "every" or role == mixer,
             zero_init=last and summed and cfg.norms == "every",
@@ -56,7 +58,6 @@ def residual_block(
             if before_last or (cfg.activations != "one" and not last)
             else None,
         )
-        unstrided = unstrided and not spatial
         if before_last and cfg.response_norm:
             y = GlobalResponseNormalization(name=f"{name}_grn")(y)
         if before_last:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from keras_vitcnn.models.preprocessing import Preprocessing
 
-# Written by scripts/published_weights.py from timm's registry; never by hand.
+# Written by scripts/timm_tables.py from timm's registry; never by hand.
 TABLE = Path(__file__).with_suffix(".json")
 
 

@@ -191,21 +191,15 @@ def timm_names(model: keras.Model) -> dict[str, keras.Variable]:
     Raises:
         ValueError: if the model has a variable that timm's naming has no place for.
     """
-    variables = stored_variables(model)
     rules = scheme_of(model)
     names: dict[str, keras.Variable] = {}
-    for variable in variables:
+    for variable in model.weights:
         layer = layer_of(variable)
         module = _module(layer, rules)
         if module is None:
             raise ValueError(f"timm has no name for the weights of layer {layer!r}.")
         names[module + _suffix(layer, variable.name)] = variable
     return names
-
-
-def stored_variables(model: keras.Model) -> list[keras.Variable]:
-    """All that a checkpoint holds: the weights without the states of random generators."""
-    return [v for v in model.weights if not v.path.endswith("seed_generator_state")]
 
 
 def names_on_top(model: keras.Model) -> set[str]:
@@ -217,7 +211,7 @@ def names_on_top(model: keras.Model) -> set[str]:
 
 def scheme_of(model: keras.Model) -> list[Rule]:
     """The naming scheme that a model's layers belong to."""
-    return _scheme({layer_of(variable) for variable in stored_variables(model)})
+    return _scheme({layer_of(variable) for variable in model.weights})
 
 
 def layer_of(variable: keras.Variable) -> str:

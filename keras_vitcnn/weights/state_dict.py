@@ -18,7 +18,6 @@ from keras_vitcnn.weights.names import (
     layer_of,
     names_on_top,
     stored_as_convolution,
-    stored_variables,
     timm_names,
     to_torch,
 )
@@ -159,7 +158,7 @@ def load_own_file(model: keras.Model, path: Path) -> LoadReport:
     finally:
         for layer in heads:
             del layer.load_own_variables
-    paths = [variable.path for variable in stored_variables(model)]
+    paths = [variable.path for variable in model.weights]
     random = tuple(path for path in paths if path in skipped)
     return LoadReport(loaded=tuple(path for path in paths if path not in random), random=random)
 

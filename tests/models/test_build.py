@@ -415,6 +415,7 @@ BAD_CONVNETS = [
     ("kernel", {"kernel": 4}),
     ("kernel", {"kernel": 0}),
     ("mixer_first", {"mixer_first": True}),
+    ("stride_on", {"stride_on": "last"}),
     ("groups", {"groups": 4}),
     ("groups", {"mixer": "grouped", "groups": 0}),
     ("groups", {"mixer": "grouped", "groups": 7}),  # 64 channels are not 7 equal groups

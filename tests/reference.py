@@ -1,0 +1,42 @@
+"""timm, which the tests and some scripts compare with."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import ModuleType
+from typing import Any
+
+_kept_alive: list[Any] = []
+
+
+def import_timm() -> ModuleType:
+    """timm; a later `import timm` then works too.
+
+    torchvision's binaries may not fit PyTorch's (the wheels of a CPU build do not): it then lacks
+    operators, which none of timm's models calls, and which are declared here.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import timm
+        except RuntimeError as error:
+            if "torchvision::nms" not in str(error):
+                raise
+            timm = _with_declared_operators()
+    return timm
+
+
+def _with_declared_operators() -> ModuleType:
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _kept_alive.append(library)
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("timm", "torchvision"):
+            del sys.modules[name]
+    import timm
+
+    return timm
