@@ -21,11 +21,19 @@ def preactivation_block(
     narrow, wide = cfg.widths[stage], cfg.outer_width(stage)
     y = shortcut = x
     for role, width in (("pw1", narrow), ("conv", narrow), ("pw2", wide)):
-        options = {"kernel": cfg.kernel, "stride": stride} if role == "conv" else {}
+        spatial = role == "conv"
         y = activated(y, cfg, f"{name}_{role}")
         if role == "pw1" and (stride > 1 or x.shape[-1] != wide):
             shortcut = conv(y, wide, cfg, f"{name}_shortcut", stride=stride, normed=False)
-        y = conv(y, width, cfg, f"{name}_{role}", **options, normed=False)
+        y = conv(
+            y,
+            width,
+            cfg,
+            f"{name}_{role}",
+            kernel=cfg.kernel if spatial else 1,
+            stride=stride if spatial else 1,
+            normed=False,
+        )
     return residual_sum(shortcut, y, rate, name)
 
 

@@ -35,8 +35,8 @@ def convnet_stem(x: Any, cfg: ConvNetConfig) -> Any:
             if activation:
                 x = keras.layers.Activation(activation, name="stem_conv0_act")(x)
     elif cfg.stem in SINGLE:
-        options = {"kernel": SINGLE[cfg.stem], "stride": cfg.stem_stride}
-        x = conv(x, width, cfg, "stem_conv0", **options, activation=activation)
+        kernel, stride = SINGLE[cfg.stem], cfg.stem_stride
+        x = conv(x, width, cfg, "stem_conv0", kernel=kernel, stride=stride, activation=activation)
     else:
         for i, part in enumerate(STEM_TIERS[cfg.stem]):
             stride = cfg.stem_stride if i == 0 else 1

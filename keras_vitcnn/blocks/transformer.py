@@ -75,10 +75,10 @@ def window_attention(x: Any, cfg: TransformerConfig, name: str, window: int, shi
         shifted: whether the windows lie half a window further.
     """
     size = x.shape[1], x.shape[2]
-    rows, columns = (min(window, side) for side in size)
-    shift = tuple(
-        side_window // 2 if shifted and side > side_window else 0
-        for side, side_window in zip(size, (rows, columns), strict=True)
+    rows, columns = min(window, size[0]), min(window, size[1])
+    shift = (
+        rows // 2 if shifted and size[0] > rows else 0,
+        columns // 2 if shifted and size[1] > columns else 0,
     )
     moved = any(shift) or size[0] % rows or size[1] % columns
     if moved:

@@ -104,7 +104,8 @@ class WindowAttention(keras.layers.Layer):
         """A table (heads, offsets) learned with `window`, as this layer needs it."""
         if window == self.window:
             return table
-        old, new = (tuple(2 * side - 1 for side in sides) for sides in (window, self.window))
+        old = 2 * window[0] - 1, 2 * window[1] - 1
+        new = 2 * self.window[0] - 1, 2 * self.window[1] - 1
         grid = resize_grid(table.T.reshape(*old, -1), new)
         return grid.reshape(-1, grid.shape[-1]).T
 

@@ -94,8 +94,8 @@ class BiTConfig:
 @trunk.features.register
 def _(config: BiTConfig, x: Any, *, drop_path_rate: float, remat: bool) -> Any:
     layout = config.layout
-    options = {"kernel": 7, "stride": config.stem_stride}
-    x = conv(x, config.stem_width, layout, "stem_conv0", **options, normed=False)
+    width, stride = config.stem_width, config.stem_stride
+    x = conv(x, width, layout, "stem_conv0", kernel=7, stride=stride, normed=False)
     if config.pool:
         # With zeros, though what it pools may be negative: the published weights were trained so.
         x = Padding2D(1, name="stem_pool_pad")(x)

@@ -115,8 +115,8 @@ def _shifted_depthwise(x: Any, kernel: Any, strides: int, asymmetric: bool = Fal
     """A sum of k*k shifted slices, each scaled per channel: what XLA fuses into one loop."""
     size = kernel.shape[0]
     if asymmetric:
-        rows, columns = (same_padding(side, size, strides) for side in x.shape[1:3])
-        x = ops.pad(x, [[0, 0], rows, columns, [0, 0]])
+        pads = [same_padding(side, size, strides) for side in x.shape[1:3]]
+        x = ops.pad(x, [(0, 0), *pads, (0, 0)])
     else:
         x = pad2d(x, *symmetric_padding(size))
     height = (ops.shape(x)[1] - size) // strides + 1
