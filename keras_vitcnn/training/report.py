@@ -220,7 +220,11 @@ def _adaptations(records: list[Record]) -> list[str | Table]:
 
 def _reading(records: list[Record]) -> str:
     on_device = any(r["machine"]["accelerator"] != "none" for r in records)
-    memory = "the device's" if on_device else "the whole process's, libraries and images included"
+    memory = (
+        "the device's"
+        if on_device
+        else "the whole process's: libraries, images, and what its allocator keeps of freed memory"
+    )
     return READING.format(memory=memory)
 
 
