@@ -64,7 +64,8 @@ TINY = {
     ),
     "mobilenet": replace(config_of("MobileNetV2"), **_MOBILE),
     "efficientnet": replace(config_of("EfficientNetB0"), **_MOBILE | {"kernels": (3, 5)}),
-    "regnet_y": replace(config_of("RegNetY002"), **_TWO_STAGES, stem_width=8),
+    # A quarter of so few channels may all be off, and then nothing behind them learns.
+    "regnet_y": replace(config_of("RegNetY002"), **_TWO_STAGES, stem_width=8, squeeze=1.0),
     "regnet_z": replace(
         config_of("RegNetZ005"), **_TWO_STAGES, stem_width=8, head_width=16, expansion=2
     ),

@@ -17,6 +17,11 @@ def register(setter: Callable[[dict, str, object], None] = setitem) -> None:
     """Add the models to the zoo, by `setter(zoo, name, row)`."""
     for name, config in MODELS.items():
         row = registry.Variant(
-            name=name, config=config, constructor=None, timm=(), alias=name.lower()
+            name=name,
+            config=config,
+            constructor=None,
+            source="these tests",
+            timm=(),
+            alias=name.lower(),
         )
         setter(registry.VARIANTS, name, row)
