@@ -17,7 +17,7 @@ from keras_vitcnn.models.pretrained import Wanted, opens_checkpoints
 from keras_vitcnn.models.published import Published, by_name
 from keras_vitcnn.weights import hub
 from keras_vitcnn.weights.state_dict import LoadReport, load_own_file, load_tensors
-from keras_vitcnn.weights.tensors import SUFFIXES, check_named_hash, opened
+from keras_vitcnn.weights.tensors import SUFFIXES, check_named_hash, tensors_in
 
 LOG = logging.getLogger("keras_vitcnn")
 HUB, PACKAGE = "hf://", "package:"
@@ -37,8 +37,8 @@ class Located:
         if isinstance(self.source, Path) and self.source.name.endswith(".weights.h5"):
             report = load_own_file(model, self.source)
         else:
-            with opened(self.source) as tensors:
-                report = load_tensors(model, tensors, strict=strict, headless=self.headless)
+            tensors = tensors_in(self.source)
+            report = load_tensors(model, tensors, strict=strict, headless=self.headless)
         if self.preprocessing is not None:
             attach(model, self.preprocessing)
         if report.adapted or report.random:

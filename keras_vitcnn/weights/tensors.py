@@ -6,8 +6,7 @@ import hashlib
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ SUFFIXES = (".weights.h5", ".safetensors", *TORCH_SUFFIXES)
 
 # Where training scripts put the weights among other things, the averaged ones first.
 CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+MAPPED_BYTES = 1 << 26
 WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
 
 
@@ -32,8 +32,7 @@ class Tensor:
     read: Callable[[], np.ndarray]
 
 
-@contextmanager
-def opened(source: str | Path | Mapping[str, Any]) -> Iterator[dict[str, Tensor]]:
+def tensors_in(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` or PyTorch file, or of a dict of arrays, by their names.
 
     Nothing but tensors is ever read from a file: a pickle that asks for more is refused.
@@ -43,15 +42,12 @@ def opened(source: str | Path | Mapping[str, Any]) -> Iterator[dict[str, Tensor]
         ImportError: with the command that installs what the format needs.
     """
     if isinstance(source, Mapping):
-        yield _state(source, "the dict")
-        return
+        return _state(source, "the dict")
     path = Path(source)
     check_named_hash(path)
     if path.suffix == ".safetensors":
-        with _safetensors(path) as tensors:
-            yield tensors
-    else:
-        yield _state(_torch(path), f"{path.name!r}")
+        return _safetensors(path)
+    return _state(_torch(path), f"{path.name!r}")
 
 
 def check_named_hash(path: Path, digits_too: bool = False) -> None:
@@ -76,32 +72,46 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def _safetensors(path: Path) -> Iterator[dict[str, Tensor]]:
+class _Safetensors:
+    """A memory-mapped file, mapped anew now and then: what was read counts as memory in use."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._map()
+
+    def _map(self) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            self.file = safe_open(self.path, framework="numpy")
+        except SafetensorError as error:
+            raise ValueError(_damaged(self.path, error)) from error
+        self.bytes_read = 0
+
+    def tensor(self, name: str) -> Tensor:
+        part = self.file.get_slice(name)
+        dtype = part.get_dtype()
+        return Tensor(tuple(part.get_shape()), lambda: self._read(name, dtype))
+
+    def _read(self, name: str, dtype: str) -> np.ndarray:
+        from safetensors import SafetensorError
+
+        if self.bytes_read > MAPPED_BYTES:
+            self._map()
+        try:
+            found = self.file.get_tensor(name)
+        except (SafetensorError, TypeError, KeyError) as error:
+            what = f"tensor {name!r} of type {dtype} can't be read: {error}"
+            raise ValueError(_damaged(self.path, what)) from error
+        self.bytes_read += found.nbytes
+        return found
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
     require("safetensors", "weights")
-    import safetensors
-
-    try:
-        file = safetensors.safe_open(path, framework="numpy")
-    except safetensors.SafetensorError as error:
-        raise ValueError(_damaged(path, error)) from error
-
-    def reader(name: str, dtype: str) -> Callable[[], np.ndarray]:
-        def read() -> np.ndarray:
-            try:
-                return file.get_tensor(name)
-            except (safetensors.SafetensorError, TypeError, KeyError) as error:
-                what = f"tensor {name!r} of type {dtype} can't be read: {error}"
-                raise ValueError(_damaged(path, what)) from error
-
-        return read
-
-    with file:
-        tensors = {}
-        for name in file.keys():  # noqa: SIM118  (not a dict, and not iterable)
-            part = file.get_slice(name)
-            tensors[name] = Tensor(tuple(part.get_shape()), reader(name, part.get_dtype()))
-        yield _unwrapped(tensors)
+    mapped = _Safetensors(path)
+    names = mapped.file.keys()
+    return _unwrapped({name: mapped.tensor(name) for name in names})
 
 
 def _torch(path: Path) -> Any:
