@@ -6,6 +6,7 @@ points of `TransformerConfig`. A step between two designs is `dataclasses.replac
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Self
@@ -34,8 +35,61 @@ def check_positive_or_none(**values: float | None) -> None:
             raise ValueError(f"`{name}` must be positive or None. Received: {name}={value!r}")
 
 
+@dataclass(frozen=True)
+class Pyramid(ABC):
+    """The base of all configs of designs whose maps shrink from stage to stage.
+
+    It knows what strides do to the side of an image. A family's config has these as fields, and
+    overrides what is different with it: here every stride is padded, so that sides round up.
+    """
+
+    @property
+    @abstractmethod
+    def depths(self) -> tuple[int, ...]:
+        """Blocks per stage."""
+
+    @property
+    @abstractmethod
+    def stem_stride(self) -> int:
+        """Of the stem's first convolution."""
+
+    @property
+    def pool(self) -> bool:
+        """Whether a pooling of stride 2 follows in the stem."""
+        return False
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """At the entrance of each stage."""
+        return (1,) + (2,) * (len(self.depths) - 1)
+
+    @property
+    def stem_reduction(self) -> int:
+        """Pixels along a side for one position behind the stem."""
+        return self.stem_stride * (2 if self.pool else 1)
+
+    @property
+    def total_stride(self) -> int:
+        """Pixels along a side for one position of the last map."""
+        return self.stem_reduction * prod(self.strides)
+
+    def last_side(self, side: int) -> int:
+        """Positions along the last map of `side` pixels: 0 if it would be empty."""
+        for stride in (self.stem_stride, 2 if self.pool else 1, *self.strides):
+            side = -(-side // stride)
+        return side
+
+    def with_stem_reduction(self, stride: int) -> Self:
+        """The same design on a finer or coarser first map; the pooling goes first."""
+        changes: dict[str, Any] = {"stem_stride": stride}
+        if self.pool:
+            keeps = stride > self.stem_stride and stride % 2 == 0
+            changes = {"stem_stride": stride // (2 if keeps else 1), "pool": keeps}
+        return replace(self, **changes)
+
+
 @dataclass(frozen=True, kw_only=True)
-class ConvNetConfig:
+class ConvNetConfig(Pyramid):
     """A residual ConvNet: stem, stages of equal blocks, pooled classifier.
 
     The defaults are ResNet-50 as PyTorch has it (arXiv:1512.03385, stride on the 3x3).
@@ -167,16 +221,6 @@ class ConvNetConfig:
         wide = self.shape == "inverted" and not self.mixer_first
         return self.widths[stage] * (self.expansion if wide else 1)
 
-    @property
-    def stem_reduction(self) -> int:
-        """Pixels along a side for one position behind the stem."""
-        return self.stem_stride * (2 if self.pool else 1)
-
-    @property
-    def total_stride(self) -> int:
-        """Pixels along a side for one position of the last map."""
-        return self.stem_reduction * prod(self.strides)
-
     def last_side(self, side: int) -> int:
         """Positions along the last map of `side` pixels: 0 if it would be empty.
 
@@ -188,11 +232,6 @@ class ConvNetConfig:
         for stride in self.strides:
             side = side // stride if self.downsample == "between" else -(-side // stride)
         return side
-
-    def with_stem_reduction(self, stride: int) -> Self:
-        """The same design on a finer or coarser first map; the pooling goes first."""
-        pool = self.pool and stride > self.stem_stride and stride % 2 == 0
-        return replace(self, stem_stride=stride // (2 if pool else 1), pool=pool)
 
 
 @dataclass(frozen=True, kw_only=True)

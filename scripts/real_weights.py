@@ -11,7 +11,6 @@ docs/real-weights.md and, so that a stopped run goes on where it was, runs/real_
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -67,32 +66,23 @@ def theirs(name: str, args: argparse.Namespace, files: list[Path]) -> np.ndarray
         prepared = keras.applications.resnet.preprocess_input(squared(files).astype("float32"))
         return keras_model(args.resnet50).predict(prepared, batch_size=25, verbose=0)
     import torch
-    from PIL import Image
 
-    from tests.reference import import_timm
+    from keras_vitcnn.models.pretrained import Wanted
+    from keras_vitcnn.weights.sources import locate
+    from tests.reference import import_timm, timm_logits
 
     timm = import_timm()
-    from timm.data import create_transform, resolve_model_data_config
-
     if name == DEIT:
         model = timm.create_model("deit_tiny_patch16_224.fb_in1k", checkpoint_path=args.deit)
     else:
         package, timm_name = PACKAGES[name]
         model = timm.create_model(timm_name)
-        found = torch.load(checkpoint_in(package), weights_only=True)
+        found = torch.load(locate(Wanted(f"package:{package}")).source, weights_only=True)
         # The old ports name things otherwise, but list them in timm's order.
         values = [value for key, value in found.items() if "num_batches_tracked" not in key]
         keys = [key for key in model.state_dict() if "num_batches_tracked" not in key]
         model.load_state_dict(dict(zip(keys, values, strict=True)), strict=False)
-    transform = create_transform(**resolve_model_data_config(model))
-    images = torch.stack([transform(Image.open(file).convert("RGB")) for file in files])
-    with torch.inference_mode():
-        return torch.cat([model.eval()(part) for part in images.split(25)]).numpy()
-
-
-def checkpoint_in(package: str) -> Path:
-    files = importlib.metadata.files(package) or []
-    return next(Path(str(file.locate())) for file in files if file.name.endswith(".pth"))
+    return timm_logits(model, files)
 
 
 def squared(files: list[Path]) -> np.ndarray:

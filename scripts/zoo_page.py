@@ -12,7 +12,7 @@ import keras
 
 import keras_vitcnn as kv
 from keras_vitcnn.models import trunk
-from keras_vitcnn.models.registry import VARIANTS, Variant
+from keras_vitcnn.models.registry import VARIANTS, Variant, published_for
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "zoo.md"
@@ -52,7 +52,7 @@ def cost_row(row: Variant) -> list[str]:
     size = trunk.default_size(row.config)
     with keras.StatelessScope(initialize_variables=False):
         cost = kv.complexity(row.config, (size, size, 3))
-    tags = [tag for name in row.timm for tag in FACTS["tags"].get(name, [])]
+    tags = [checkpoint.tag for checkpoint in published_for(row)]
     return [
         f"`{row.name}`",
         str(size),

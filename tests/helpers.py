@@ -95,11 +95,14 @@ TINY = {
 }
 
 
-def slim(config: Any) -> Any:
-    """The same strides and kinds of blocks, with few channels and blocks.
+def needs_slim(config: Any) -> bool:
+    """Whether a config is neither a plain `ConvNetConfig` nor a `TransformerConfig`."""
+    plain = kv.ConvNetConfig | kv.TransformerConfig
+    return bool(getattr(config, "group_width", None)) or not isinstance(config, plain)
 
-    Of the families that are neither a plain `ConvNetConfig` nor a `TransformerConfig`.
-    """
+
+def slim(config: Any) -> Any:
+    """The same strides and kinds of blocks, with few channels and blocks; see `needs_slim`."""
     stages = len(config.depths)
     depths = (1,) * (stages - 1) + (2,)
     if isinstance(config, kv.ConvNetConfig):

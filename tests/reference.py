@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +27,19 @@ def import_timm() -> ModuleType:
                 raise
             timm = _with_declared_operators()
     return timm
+
+
+def timm_logits(model: Any, files: Sequence[Path]) -> Any:
+    """What a model of timm says of photos behind its own transform: (photos, classes)."""
+    import torch
+    from PIL import Image
+    from timm.data import create_transform, resolve_model_data_config
+
+    transform = create_transform(**resolve_model_data_config(model))
+    images = torch.stack([transform(Image.open(file).convert("RGB")) for file in files])
+    model.eval()
+    with torch.inference_mode():
+        return torch.cat([model(part) for part in images.split(50)]).numpy()
 
 
 def _with_declared_operators() -> ModuleType:

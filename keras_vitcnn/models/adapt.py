@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import singledispatch
+from functools import singledispatch, wraps
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
-from keras_vitcnn.config import ConvNetConfig, TransformerConfig
+from keras_vitcnn.config import ConvNetConfig, Pyramid, TransformerConfig
 
 # The coarsest grid that a design is allowed to keep: positions along a side.
 LAST_MAP = 2  # of a hierarchical model, in front of its pooling
@@ -38,24 +39,8 @@ def adapt_to_image_size(
     raise TypeError(f"No rule for {type(config).__name__}. Received: {config!r}")
 
 
-class Hierarchical(Protocol):
-    """What the rule for hierarchical models asks of a config."""
-
-    @property
-    def depths(self) -> tuple[int, ...]: ...
-
-    @property
-    def stem_reduction(self) -> int: ...
-
-    def last_side(self, side: int) -> int: ...
-
-    def with_stem_reduction(self, stride: int) -> Hierarchical: ...
-
-
-def adapt_hierarchical(
-    config: Hierarchical, image_size: int, stem_stride: int | None = None
-) -> tuple[Any, str]:
-    """`adapt_to_image_size` for any config whose stem can take smaller steps."""
+@adapt_to_image_size.register
+def _(config: Pyramid, image_size: int, stem_stride: int | None = None) -> tuple[Any, str]:
     _check_stem_stride(stem_stride)
     before = config.stem_reduction
     goal = LAST_MAP if len(config.depths) > 1 else TOKENS
@@ -73,12 +58,9 @@ def adapt_hierarchical(
         return config, ""
     changed = config.with_stem_reduction(after)
     what = f"stem stride {before} -> {after}"
-    if getattr(config, "pool", False) and not getattr(changed, "pool", False):
+    if config.pool and not changed.pool:
         what += ", no max pooling"
     return changed, f"{what}: the last map is {side(after)} x {side(after)} at {image_size} px."
-
-
-adapt_to_image_size.register(ConvNetConfig, adapt_hierarchical)
 
 
 @adapt_to_image_size.register
@@ -164,10 +146,16 @@ def scale_width(config: Any, multiplier: float) -> Any:
     raise TypeError(f"No rule for {type(config).__name__}. Received: {config!r}")
 
 
-def check_multiplier(multiplier: float) -> None:
-    """Raise `ValueError` unless a width multiplier is positive."""
-    if not multiplier > 0:
-        raise ValueError(f"`multiplier` must be positive. Received: multiplier={multiplier}")
+def scales_width(rule: Callable[[Any, float], Any]) -> Callable[[Any, float], Any]:
+    """Register the rule of a config's type, for positive multipliers other than 1."""
+
+    @wraps(rule)
+    def checked(config: Any, multiplier: float) -> Any:
+        if not multiplier > 0:
+            raise ValueError(f"`multiplier` must be positive. Received: multiplier={multiplier}")
+        return config if multiplier == 1 else rule(config, multiplier)
+
+    return scale_width.register(checked)
 
 
 def scaled(width: int, multiplier: float, step: int = 8) -> int:
@@ -175,11 +163,8 @@ def scaled(width: int, multiplier: float, step: int = 8) -> int:
     return max(step, round(width * multiplier / step) * step)
 
 
-@scale_width.register
+@scales_width
 def _(config: ConvNetConfig, multiplier: float) -> Any:
-    check_multiplier(multiplier)
-    if multiplier == 1:
-        return config
     step = 8 * max(1, config.groups // 8) if config.norm != "group" else 32
     group_width = config.group_width
     if group_width:  # scales along, so that narrow models keep several groups (arXiv:2103.06877)
@@ -193,11 +178,8 @@ def _(config: ConvNetConfig, multiplier: float) -> Any:
     )
 
 
-@scale_width.register
+@scales_width
 def _(config: TransformerConfig, multiplier: float) -> Any:
-    check_multiplier(multiplier)
-    if multiplier == 1:
-        return config
     head_dim = config.width // config.num_heads
     heads = max(1, round(config.num_heads * multiplier))
     if config.local_blocks and config.locality_strength is not None:

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
-from typing import Any, Self
+from typing import Any
 
 import keras
 
 from keras_vitcnn.blocks import (
     activated,
-    classifier,
     conv,
     drop_path_rates,
-    pool_map,
     preactivation_block,
     recomputed,
 )
-from keras_vitcnn.config import ConvNetConfig, check_positive, check_positive_or_none
+from keras_vitcnn.config import ConvNetConfig, Pyramid, check_positive, check_positive_or_none
 from keras_vitcnn.layers import Padding2D
 from keras_vitcnn.models import trunk
-from keras_vitcnn.models.adapt import (
-    adapt_hierarchical,
-    adapt_to_image_size,
-    check_multiplier,
-    scale_width,
-    scaled,
-)
+from keras_vitcnn.models.adapt import scaled, scales_width
 from keras_vitcnn.models.registry import variant
 
 SOURCE = "arXiv:1912.11370, google-research/big_transfer"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BiTConfig:
+class BiTConfig(Pyramid):
     """A ResNet whose norms and activations stand in front of its convolutions.
 
     Not a `ConvNetConfig`: stem, blocks, shortcuts and head all differ from those of the road from
@@ -71,25 +62,6 @@ class BiTConfig:
             weight_standardization=True,
         )
 
-    @property
-    def stem_reduction(self) -> int:
-        """Pixels along a side for one position behind the stem."""
-        return self.layout.stem_reduction
-
-    @property
-    def total_stride(self) -> int:
-        """Pixels along a side for one position of the last map."""
-        return self.stem_reduction * prod(self.strides)
-
-    def last_side(self, side: int) -> int:
-        """Positions along the last map of `side` pixels: padded strides round up."""
-        return self.layout.last_side(side)
-
-    def with_stem_reduction(self, stride: int) -> Self:
-        """The same design on a finer or coarser first map; the pooling goes first."""
-        layout = self.layout.with_stem_reduction(stride)
-        return replace(self, stem_stride=layout.stem_stride, pool=layout.pool)
-
 
 @trunk.features.register
 def _(config: BiTConfig, x: Any, *, drop_path_rate: float, remat: bool) -> Any:
@@ -116,29 +88,8 @@ def _(config: BiTConfig, x: Any, *, drop_path_rate: float, remat: bool) -> Any:
     return activated(x, layout, "head")
 
 
-@trunk.pooled.register
-def _(config: BiTConfig, x: Any, pooling: str) -> Any:
-    return pool_map(x, pooling)
-
-
-@trunk.classified.register
-def _(config: BiTConfig, x: Any, classes: int, dropout_rate: float) -> Any:
-    return classifier(pool_map(x, "avg"), classes, dropout_rate)
-
-
-@trunk.check_image.register
-def _(config: BiTConfig, height: int | None, width: int | None) -> None:
-    """Any size will do: every stride is padded."""
-
-
-adapt_to_image_size.register(BiTConfig, adapt_hierarchical)
-
-
-@scale_width.register
+@scales_width
 def _(config: BiTConfig, multiplier: float) -> Any:
-    check_multiplier(multiplier)
-    if multiplier == 1:
-        return config
     return replace(  # group normalization has 32 groups
         config,
         widths=tuple(scaled(width, multiplier, 32) for width in config.widths),

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 
 from keras_vitcnn.blocks import (
-    classifier,
     conv,
     convnet_stem,
     downsample,
@@ -53,11 +52,6 @@ def _(config: ConvNetConfig, x: Any, *, drop_path_rate: float, remat: bool) -> A
 def _(config: ConvNetConfig, x: Any, pooling: str) -> Any:
     x = pool_map(x, pooling)
     return norm(x, config, "head_norm") if config.downsample == "between" else x
-
-
-@trunk.classified.register
-def _(config: ConvNetConfig, x: Any, classes: int, dropout_rate: float) -> Any:
-    return classifier(trunk.pooled(config, x, "avg"), classes, dropout_rate)
 
 
 @trunk.check_image.register

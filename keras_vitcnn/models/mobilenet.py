@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
-from typing import Any, Self
+from typing import Any
 
 from keras_vitcnn.blocks import (
-    classifier,
     conv,
     convnet_stem,
     drop_path_rates,
     inverted_residual,
-    pool_map,
     recomputed,
 )
-from keras_vitcnn.config import ConvNetConfig, check_positive
+from keras_vitcnn.config import ConvNetConfig, Pyramid, check_positive
 from keras_vitcnn.models import trunk
-from keras_vitcnn.models.adapt import (
-    adapt_hierarchical,
-    adapt_to_image_size,
-    check_multiplier,
-    scale_width,
-    scaled,
-)
+from keras_vitcnn.models.adapt import scaled, scales_width
 from keras_vitcnn.models.registry import variant
 
 
 @dataclass(frozen=True, kw_only=True)
-class MobileNetConfig:
+class MobileNetConfig(Pyramid):
     """A 3x3 stem, stages of inverted residuals, a 1x1 convolution in front of the pooling.
 
     A space of its own: unlike a `ConvNetConfig` its kernels and expansions differ from stage to
@@ -91,26 +82,6 @@ class MobileNetConfig:
             squeeze=self.squeeze,
         )
 
-    @property
-    def stem_reduction(self) -> int:
-        """Pixels along a side for one position behind the stem."""
-        return self.stem_stride
-
-    @property
-    def total_stride(self) -> int:
-        """Pixels along a side for one position of the last map."""
-        return self.stem_stride * prod(self.strides)
-
-    def last_side(self, side: int) -> int:
-        """Positions along the last map of `side` pixels: padded strides round up."""
-        for stride in (self.stem_stride, *self.strides):
-            side = -(-side // stride)
-        return side
-
-    def with_stem_reduction(self, stride: int) -> Self:
-        """The same design on a finer or coarser first map."""
-        return replace(self, stem_stride=stride)
-
 
 @trunk.features.register
 def _(config: MobileNetConfig, x: Any, *, drop_path_rate: float, remat: bool) -> Any:
@@ -134,34 +105,8 @@ def _(config: MobileNetConfig, x: Any, *, drop_path_rate: float, remat: bool) ->
     return conv(x, config.head_width, layout, "head_conv", activation=config.activation)
 
 
-@trunk.pooled.register
-def _(config: MobileNetConfig, x: Any, pooling: str) -> Any:
-    return pool_map(x, pooling)
-
-
-@trunk.classified.register
-def _(config: MobileNetConfig, x: Any, classes: int, dropout_rate: float) -> Any:
-    return classifier(pool_map(x, "avg"), classes, dropout_rate)
-
-
-@trunk.check_image.register
-def _(config: MobileNetConfig, height: int | None, width: int | None) -> None:
-    """Any size will do: every stride is padded."""
-
-
-@trunk.default_size.register
-def _(config: MobileNetConfig) -> int:
-    return config.image_size
-
-
-adapt_to_image_size.register(MobileNetConfig, adapt_hierarchical)
-
-
-@scale_width.register
+@scales_width
 def _(config: MobileNetConfig, multiplier: float) -> Any:
-    check_multiplier(multiplier)
-    if multiplier == 1:
-        return config
     return replace(
         config,
         widths=tuple(scaled(width, multiplier) for width in config.widths),

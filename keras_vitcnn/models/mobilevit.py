@@ -4,35 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
-from typing import Any, Self
+from typing import Any
 
 from keras_vitcnn.blocks import (
-    classifier,
     conv,
     convnet_stem,
     drop_path_rates,
     inverted_residual,
     mobilevit_block,
-    pool_map,
     recomputed,
 )
-from keras_vitcnn.config import ConvNetConfig, TransformerConfig, check_positive
+from keras_vitcnn.config import ConvNetConfig, Pyramid, TransformerConfig, check_positive
 from keras_vitcnn.models import trunk
-from keras_vitcnn.models.adapt import (
-    adapt_hierarchical,
-    adapt_to_image_size,
-    check_multiplier,
-    scale_width,
-    scaled,
-)
+from keras_vitcnn.models.adapt import scaled, scales_width
 from keras_vitcnn.models.registry import variant
 
 SOURCE = "arXiv:2110.02178, apple/ml-cvnets"
 
 
 @dataclass(frozen=True, kw_only=True)
-class MobileViTConfig:
+class MobileViTConfig(Pyramid):
     """Stages of inverted residuals, the last ones with a Transformer behind them.
 
     The defaults are MobileViT-S.
@@ -107,26 +98,6 @@ class MobileViTConfig:
             norm_epsilon=self.norm_epsilon,
         )
 
-    @property
-    def stem_reduction(self) -> int:
-        """Pixels along a side for one position behind the stem."""
-        return self.stem_stride
-
-    @property
-    def total_stride(self) -> int:
-        """Pixels along a side for one position of the last map."""
-        return self.stem_stride * prod(self.strides)
-
-    def last_side(self, side: int) -> int:
-        """Positions along the last map of `side` pixels: padded strides round up."""
-        for stride in (self.stem_stride, *self.strides):
-            side = -(-side // stride)
-        return side
-
-    def with_stem_reduction(self, stride: int) -> Self:
-        """The same design on a finer or coarser first map."""
-        return replace(self, stem_stride=stride)
-
 
 @trunk.features.register
 def _(config: MobileViTConfig, x: Any, *, drop_path_rate: float, remat: bool) -> Any:
@@ -156,16 +127,6 @@ def _(config: MobileViTConfig, x: Any, *, drop_path_rate: float, remat: bool) ->
     return conv(x, config.head_width, layout, "head_conv", activation=layout.activation)
 
 
-@trunk.pooled.register
-def _(config: MobileViTConfig, x: Any, pooling: str) -> Any:
-    return pool_map(x, pooling)
-
-
-@trunk.classified.register
-def _(config: MobileViTConfig, x: Any, classes: int, dropout_rate: float) -> Any:
-    return classifier(pool_map(x, "avg"), classes, dropout_rate)
-
-
 @trunk.check_image.register
 def _(config: MobileViTConfig, height: int | None, width: int | None) -> None:
     if height is None or width is None:
@@ -175,19 +136,8 @@ def _(config: MobileViTConfig, height: int | None, width: int | None) -> None:
         )
 
 
-@trunk.default_size.register
-def _(config: MobileViTConfig) -> int:
-    return config.image_size
-
-
-adapt_to_image_size.register(MobileViTConfig, adapt_hierarchical)
-
-
-@scale_width.register
+@scales_width
 def _(config: MobileViTConfig, multiplier: float) -> Any:
-    check_multiplier(multiplier)
-    if multiplier == 1:
-        return config
     step = 2 * config.num_heads
     return replace(
         config,

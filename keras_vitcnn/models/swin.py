@@ -4,34 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import keras
 
 from keras_vitcnn.blocks import (
-    classifier,
     drop_path_rates,
-    pool_map,
     recomputed,
     transformer_block,
 )
 from keras_vitcnn.blocks.transformer import dense, token_norm, window_attention
-from keras_vitcnn.config import TransformerConfig, check_positive
+from keras_vitcnn.config import Pyramid, TransformerConfig, check_positive
 from keras_vitcnn.layers import HostNormal, PatchMerging
 from keras_vitcnn.models import trunk
-from keras_vitcnn.models.adapt import (
-    adapt_hierarchical,
-    adapt_to_image_size,
-    check_multiplier,
-    scale_width,
-)
+from keras_vitcnn.models.adapt import scales_width
 from keras_vitcnn.models.registry import variant
 
 SOURCE = "arXiv:2103.14030, microsoft/Swin-Transformer"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SwinConfig:
+class SwinConfig(Pyramid):
     """Stages of transformer blocks on maps; every second block attends in shifted windows.
 
     The defaults are Swin-T.
@@ -73,26 +66,12 @@ class SwinConfig:
             norm_epsilon=self.norm_epsilon,
         )
 
-    @property
-    def stem_reduction(self) -> int:
-        """Pixels along a side for one position behind the stem."""
-        return self.stem_stride
-
-    @property
-    def total_stride(self) -> int:
-        """Pixels along a side for one position of the last map."""
-        return self.stem_stride * 2 ** (len(self.depths) - 1)
-
     def last_side(self, side: int) -> int:
         """Positions along the last map of `side` pixels: patches round down, merging up."""
         side //= self.stem_stride
-        for _ in self.depths[1:]:
-            side = -(-side // 2)
+        for stride in self.strides:
+            side = -(-side // stride)
         return side
-
-    def with_stem_reduction(self, stride: int) -> Self:
-        """The same design on smaller or larger patches."""
-        return replace(self, stem_stride=stride)
 
 
 @trunk.features.register
@@ -123,16 +102,6 @@ def _(config: SwinConfig, x: Any, *, drop_path_rate: float, remat: bool) -> Any:
     return token_norm(x, encoder, "norm")
 
 
-@trunk.pooled.register
-def _(config: SwinConfig, x: Any, pooling: str) -> Any:
-    return pool_map(x, pooling)
-
-
-@trunk.classified.register
-def _(config: SwinConfig, x: Any, classes: int, dropout_rate: float) -> Any:
-    return classifier(pool_map(x, "avg"), classes, dropout_rate)
-
-
 @trunk.check_image.register
 def _(config: SwinConfig, height: int | None, width: int | None) -> None:
     if any(side is None or side < config.stem_stride for side in (height, width)):
@@ -143,19 +112,8 @@ def _(config: SwinConfig, height: int | None, width: int | None) -> None:
         )
 
 
-@trunk.default_size.register
-def _(config: SwinConfig) -> int:
-    return config.image_size
-
-
-adapt_to_image_size.register(SwinConfig, adapt_hierarchical)
-
-
-@scale_width.register
+@scales_width
 def _(config: SwinConfig, multiplier: float) -> Any:
-    check_multiplier(multiplier)
-    if multiplier == 1:
-        return config
     heads = tuple(max(1, round(count * multiplier)) for count in config.num_heads)
     head_dims = [w // h for w, h in zip(config.widths, config.num_heads, strict=True)]
     widths = tuple(count * dim for count, dim in zip(heads, head_dims, strict=True))

@@ -1,12 +1,16 @@
 """What a config type must provide to become a model; `build` is the door in front of it.
 
-A family with a config class of its own registers these functions for it.
+A family with a config class of its own registers these functions for it; for a `Pyramid` all but
+`features` are there.
 """
 
 from __future__ import annotations
 
 from functools import singledispatch
 from typing import Any
+
+from keras_vitcnn.blocks import classifier, pool_map
+from keras_vitcnn.config import Pyramid
 
 
 def _unknown(config: Any) -> TypeError:
@@ -37,7 +41,21 @@ def check_image(config: Any, height: int | None, width: int | None) -> None:
     raise _unknown(config)
 
 
-@singledispatch
+@pooled.register
+def _(config: Pyramid, x: Any, pooling: str) -> Any:
+    return pool_map(x, pooling)
+
+
+@classified.register
+def _(config: Pyramid, x: Any, classes: int, dropout_rate: float) -> Any:
+    return classifier(pooled(config, x, "avg"), classes, dropout_rate)
+
+
+@check_image.register
+def _(config: Pyramid, height: int | None, width: int | None) -> None:
+    """Any size will do: every stride is padded."""
+
+
 def default_size(config: Any) -> int:
-    """Side in pixels of the images that a config is published for, where nothing else is said."""
-    return 224
+    """Side in pixels of the images that a config is published for, 224 where it does not say."""
+    return getattr(config, "image_size", 224)

@@ -1,7 +1,7 @@
 """Small images and small budgets: what `adapt_to_image_size` and `scale_width` promise."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import isqrt, prod
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 import keras_vitcnn as kv
 from keras_vitcnn import ConvNetConfig, TransformerConfig
 from keras_vitcnn.models import adapt_to_image_size, scale_width
-from tests.helpers import TINY, slim
+from tests.helpers import TINY, needs_slim, slim
 
 every_model = pytest.mark.parametrize("name", kv.list_models())
 backend_independent = pytest.mark.backend_independent
@@ -63,9 +63,7 @@ def halves(number):
 
 def small(config):
     """The same strides with few channels and blocks, so that building costs little."""
-    if getattr(config, "group_width", None) or not isinstance(
-        config, ConvNetConfig | TransformerConfig
-    ):
+    if needs_slim(config):
         return slim(config)
     if isinstance(config, ConvNetConfig):
         ones = (1,) * len(config.depths)
@@ -122,7 +120,7 @@ def test_images_of_the_papers_change_nothing(name):
 def test_pyramids_keep_enough_positions_and_stride_no_less_than_needed(name, size):
     config = kv.config_of(name)
     changed, _ = adapt_to_image_size(config, size)
-    pooled = hasattr(config, "pool")
+    pooled = "pool" in {field.name for field in fields(config)}
     finest = replace(config, stem_stride=1, **({"pool": False} if pooled else {}))
     assert last_side(changed, size) >= min(goal(config), last_side(finest, size))
     restored = {"pool": config.pool} if pooled else {}

@@ -28,9 +28,7 @@ BACKENDS = [b for b in ("tensorflow", "jax", "torch") if importlib.util.find_spe
 def shrunk(config: Any) -> Any:
     """The same design with fewer and narrower blocks: what is left are its kinds of layers."""
     config, _ = kv.models.adapt_to_image_size(config, SIZE)
-    if getattr(config, "group_width", None) or not isinstance(
-        config, kv.ConvNetConfig | kv.TransformerConfig
-    ):
+    if helpers.needs_slim(config):
         return helpers.slim(config)
     if isinstance(config, kv.ConvNetConfig):
         depths = (1,) * (len(config.depths) - 1) + (2,)

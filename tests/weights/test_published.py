@@ -45,6 +45,7 @@ def test_every_family_that_timm_publishes_has_weights() -> None:
     without = set(VARIANTS) - set(kv.list_models(pretrained=True))
     unpublished = {name for name in VARIANTS if name.startswith(WITHOUT) or name.endswith("Plus")}
     assert without == unpublished | NEVER
+    assert len(kv.list_models(pretrained=True)) > 50
 
 
 def test_a_checkpoint_as_timms_registry_has_it(timm: Any) -> None:

@@ -13,6 +13,7 @@ import keras_vitcnn as kv
 from keras_vitcnn.data import decode_predictions, preprocess_for
 from keras_vitcnn.data.labels import class_names
 from keras_vitcnn.models.preprocessing import attach
+from tests.reference import timm_logits
 
 pytestmark = pytest.mark.slow
 
@@ -24,25 +25,13 @@ def photos(shared: Callable[[str], Path]) -> tuple[list[Path], np.ndarray]:
     return [shared("photos") / name for name in files], np.array([labels[name] for name in files])
 
 
-def timm_answers(timm: Any, name: str, checkpoint: Path, files: list[Path]) -> np.ndarray:
-    """(photos, classes) logits of timm's model behind timm's transform."""
-    import torch
-    from PIL import Image
-    from timm.data import create_transform, resolve_model_data_config
-
-    model = timm.create_model(name, checkpoint_path=str(checkpoint)).eval()
-    transform = create_transform(**resolve_model_data_config(model))
-    images = torch.stack([transform(Image.open(file).convert("RGB")) for file in files])
-    with torch.inference_mode():
-        return torch.cat([model(part) for part in images.split(50)]).numpy()
-
-
 def test_deit_tiny(
     timm: Any, shared: Callable[[str], Path], photos: tuple[list[Path], np.ndarray]
 ) -> None:
     files, labels = photos
     checkpoint = shared("weights/deit_tiny_patch16_224.safetensors")
-    theirs = timm_answers(timm, "deit_tiny_patch16_224.fb_in1k", checkpoint, files)
+    reference = timm.create_model("deit_tiny_patch16_224.fb_in1k", checkpoint_path=str(checkpoint))
+    theirs = timm_logits(reference, files)
 
     model = kv.DeiTTiny16(weights=checkpoint)
     preprocess = preprocess_for(model)
