@@ -65,11 +65,9 @@ def theirs(name: str, args: argparse.Namespace, files: list[Path]) -> np.ndarray
 
         prepared = keras.applications.resnet.preprocess_input(squared(files).astype("float32"))
         return keras_model(args.resnet50).predict(prepared, batch_size=25, verbose=0)
-    import torch
-
     from keras_vitcnn.models.pretrained import Wanted
     from keras_vitcnn.weights.sources import locate
-    from tests.reference import import_timm, timm_logits
+    from tests.reference import import_timm, load_in_order, timm_logits
 
     timm = import_timm()
     if name == DEIT:
@@ -77,11 +75,7 @@ def theirs(name: str, args: argparse.Namespace, files: list[Path]) -> np.ndarray
     else:
         package, timm_name = PACKAGES[name]
         model = timm.create_model(timm_name)
-        found = torch.load(locate(Wanted(f"package:{package}")).source, weights_only=True)
-        # The old ports name things otherwise, but list them in timm's order.
-        values = [value for key, value in found.items() if "num_batches_tracked" not in key]
-        keys = [key for key in model.state_dict() if "num_batches_tracked" not in key]
-        model.load_state_dict(dict(zip(keys, values, strict=True)), strict=False)
+        load_in_order(model, locate(Wanted(f"package:{package}")).source)
     return timm_logits(model, files)
 
 

@@ -12,6 +12,7 @@ import keras
 
 import keras_vitcnn as kv
 from keras_vitcnn.models import trunk
+from keras_vitcnn.models.published import Published
 from keras_vitcnn.models.registry import VARIANTS, Variant, published_for
 
 HERE = Path(__file__).resolve().parent
@@ -26,7 +27,8 @@ INTRODUCTION = """# The model zoo
 Parameters are exact. Multiply-adds (the papers' "FLOPs") and activations, the numbers that
 convolutions, linear maps and products of attention put out, are those of one image of the size in
 the table. Top-1 is on ImageNet-1k's validation set as the named source prints it: figures of
-different training regimes say little about architectures. Tags are timm's, of published weights.
+different training regimes say little about architectures. Published weights are named by timm's
+tags, with timm's own measurement of their top-1 and its image size, where timm prints one.
 """
 WITHOUT_CONSTRUCTOR = """## Published, without a constructor
 
@@ -52,15 +54,20 @@ def cost_row(row: Variant) -> list[str]:
     size = trunk.default_size(row.config)
     with keras.StatelessScope(initialize_variables=False):
         cost = kv.complexity(row.config, (size, size, 3))
-    tags = [checkpoint.tag for checkpoint in published_for(row)]
     return [
         f"`{row.name}`",
         str(size),
         f"{cost.params:,}",
         f"{cost.macs / 1e9:.3f}",
         f"{cost.activations / 1e6:.2f}",
-        " ".join(f"`{tag}`" for tag in dict.fromkeys(tags)),
+        ", ".join(dict.fromkeys(map(weights, published_for(row)))),
     ]
+
+
+def weights(checkpoint: Published) -> str:
+    if checkpoint.top1 is None:
+        return f"`{checkpoint.tag}`"
+    return f"`{checkpoint.tag}` {checkpoint.top1:.1f} % at {checkpoint.top1_size}"
 
 
 def accuracy_rows(row: Variant) -> list[list[str]]:

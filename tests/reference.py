@@ -42,6 +42,19 @@ def timm_logits(model: Any, files: Sequence[Path]) -> Any:
         return torch.cat([model(part) for part in images.split(50)]).numpy()
 
 
+def load_in_order(model: Any, checkpoint: Path) -> None:
+    """Give a model of timm an older port's weights: named otherwise, but in timm's order."""
+    import torch
+
+    def counted(key: str) -> bool:
+        return key.endswith("num_batches_tracked")
+
+    found = torch.load(checkpoint, weights_only=True)
+    values = [value for key, value in found.items() if not counted(key)]
+    keys = [key for key in model.state_dict() if not counted(key)]
+    model.load_state_dict(dict(zip(keys, values, strict=True)), strict=False)
+
+
 def _with_declared_operators() -> ModuleType:
     import torch
 

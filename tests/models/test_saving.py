@@ -90,7 +90,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("backend", LOADERS)
-def test_keras_files_load_in_a_fresh_process_here_and_on_another_backend(saved: Path, backend: str) -> None:
+def test_keras_files_load_in_a_fresh_process(saved: Path, backend: str) -> None:
     printed = helpers.run_python(LOAD.format(folder=str(saved)), backend=backend)
     errors = json.loads(printed.splitlines()[-1])
     assert errors.keys() == designs().keys()
