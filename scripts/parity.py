@@ -28,6 +28,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 RESULTS = ROOT / "runs/parity.json"
 PAGE = ROOT / "docs/parity.md"
 LOADED = "ConvNeXtBase"  # the model whose loading is timed
+MUCH = 2e9  # bytes that a process may keep between two models
 TOLERANCE = 1e-4  # of max(1, max |logit|)
 
 
@@ -35,10 +36,20 @@ class Worker:
     """A process of one backend: takes a job a line, answers with a line."""
 
     def __init__(self, backend: str) -> None:
-        env = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.backend = backend
+        self.start()
+
+    def start(self) -> None:
+        env = os.environ | {"KERAS_BACKEND": self.backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [sys.executable, __file__, "--worker"]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, text=True)
+
+    def rest(self) -> None:
+        """Start anew if much memory is still held: three giants at once don't fit everywhere."""
+        if memory("VmRSS", self.process.pid) > MUCH:
+            self.close()
+            self.start()
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any]:
         self.process.stdin.write(json.dumps(job) + "\n")
@@ -113,9 +124,9 @@ def measure_load(job: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": times, "memory": [peak / size for peak in peaks], "bytes": size}
 
 
-def memory(what: str) -> int:
-    """Bytes, from Linux' account of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def memory(what: str, process: int | str = "self") -> int:
+    """Bytes, from Linux' account of a process."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what + ":"))
 
 
@@ -261,6 +272,7 @@ def main() -> int:
             job = {"what": "compare", "variant": name, "folder": folder, "classes": classes}
             for backend, worker in workers.items():
                 found[backend] = worker.ask(job)
+                worker.rest()
             if name == LOADED:
                 job["what"] = "load"
                 results["load"] = {b: fresh_answer(b, job) for b in BACKENDS}

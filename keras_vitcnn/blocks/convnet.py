@@ -14,7 +14,10 @@ from keras_vitcnn.blocks.parts import (
     squeeze_excite,
 )
 from keras_vitcnn.config import ConvNetConfig
-from keras_vitcnn.layers import GlobalResponseNormalization
+from keras_vitcnn.layers import (
+    Conv2D,
+    GlobalResponseNormalization,
+)
 
 
 def residual_block(
@@ -88,7 +91,7 @@ def downsample(x: Any, cfg: ConvNetConfig, stage: int) -> Any:
     """Norm, then a convolution whose kernel is the stage's stride (ConvNeXt)."""
     name = f"stage{stage}_downsample"
     stride = cfg.strides[stage]
-    return keras.layers.Conv2D(
+    return Conv2D(
         cfg.outer_width(stage),
         stride,
         stride,

@@ -6,7 +6,10 @@ from typing import Any
 
 import keras
 
-from keras_vitcnn.layers import HostNormal
+from keras_vitcnn.layers import (
+    Dense,
+    HostNormal,
+)
 
 
 def pool_map(x: Any, pooling: str) -> Any:
@@ -30,4 +33,4 @@ def pool_map(x: Any, pooling: str) -> Any:
 def classifier(x: Any, classes: int, dropout_rate: float) -> Any:
     """Vector (b, c) -> logits (b, classes)."""
     x = keras.layers.Dropout(dropout_rate, name="head_dropout")(x)
-    return keras.layers.Dense(classes, kernel_initializer=HostNormal(), name="head")(x)
+    return Dense(classes, kernel_initializer=HostNormal(), name="head")(x)

@@ -11,6 +11,8 @@ import numpy as np
 from keras_vitcnn.config import ConvNetConfig
 from keras_vitcnn.layers import (
     ChannelAffine,
+    Conv2D,
+    Dense,
     DepthwiseConv2D,
     GroupedConv2D,
     HostNormal,
@@ -108,7 +110,7 @@ def conv(
             groups = width // cfg.group_width if cfg.group_width else cfg.groups
             x = GroupedConv2D(width, kernel, stride, groups=groups, **options)(x)
         elif kernel == stride == 1 and not cfg.weight_standardization:
-            x = keras.layers.Dense(width, **options)(x)
+            x = Dense(width, **options)(x)
         else:
             x = _dense_conv(x, width, cfg, kernel, stride, options)
     if normed:
@@ -121,7 +123,7 @@ def conv(
 def _dense_conv(
     x: Any, width: int, cfg: ConvNetConfig, kernel: int, stride: int, options: dict[str, Any]
 ) -> Any:
-    layer = StandardizedConv2D if cfg.weight_standardization else keras.layers.Conv2D
+    layer = StandardizedConv2D if cfg.weight_standardization else Conv2D
     padding = "same"
     if stride > 1 and cfg.padding == "symmetric":
         padding = "valid"

@@ -8,7 +8,11 @@ import keras
 
 from keras_vitcnn.blocks.parts import conv, kernel_initializer, norm
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
-from keras_vitcnn.layers import Padding2D, PatchEmbedding
+from keras_vitcnn.layers import (
+    Conv2D,
+    Padding2D,
+    PatchEmbedding,
+)
 
 # Kernel of a stem of one convolution.
 SINGLE = {"conv7": 7, "conv3": 3}
@@ -21,7 +25,7 @@ def convnet_stem(x: Any, cfg: ConvNetConfig) -> Any:
     width = cfg.first_width
     activation = cfg.activation if cfg.activations != "one" else None
     if cfg.stem == "patch":
-        x = keras.layers.Conv2D(
+        x = Conv2D(
             width,
             cfg.stem_stride,
             cfg.stem_stride,

@@ -10,6 +10,7 @@ import keras
 from keras_vitcnn.blocks.parts import residual_sum
 from keras_vitcnn.config import TransformerConfig
 from keras_vitcnn.layers import (
+    Dense,
     GatedPositionalSelfAttention,
     HostNormal,
     MultiHeadSelfAttention,
@@ -98,4 +99,4 @@ def token_norm(x: Any, cfg: TransformerConfig, name: str) -> Any:
 def dense(x: Any, width: int, name: str, **options: Any) -> Any:
     """A linear map of every token, started as DeiT's are."""
     options = {"kernel_initializer": HostNormal()} | options
-    return keras.layers.Dense(width, name=name, **options)(x)
+    return Dense(width, name=name, **options)(x)

@@ -3,7 +3,13 @@
 from keras_vitcnn.layers.attention import MultiHeadSelfAttention
 from keras_vitcnn.layers.channel_affine import ChannelAffine
 from keras_vitcnn.layers.class_token import ClassToken
-from keras_vitcnn.layers.convolution import DepthwiseConv2D, GroupedConv2D, StandardizedConv2D
+from keras_vitcnn.layers.convolution import (
+    Conv2D,
+    DepthwiseConv2D,
+    GroupedConv2D,
+    StandardizedConv2D,
+)
+from keras_vitcnn.layers.dense import Dense
 from keras_vitcnn.layers.gated_attention import GatedPositionalSelfAttention
 from keras_vitcnn.layers.global_response_normalization import GlobalResponseNormalization
 from keras_vitcnn.layers.image_normalization import ImageNormalization
@@ -23,6 +29,8 @@ from keras_vitcnn.layers.window_shift import WindowShift, WindowUnshift
 __all__ = [
     "ChannelAffine",
     "ClassToken",
+    "Conv2D",
+    "Dense",
     "DepthwiseConv2D",
     "FoldPatches",
     "GatedPositionalSelfAttention",

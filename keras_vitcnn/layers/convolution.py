@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
-from keras_vitcnn.ops import depthwise_conv2d, grouped_conv2d
+from keras_vitcnn.ops import conv2d, depthwise_conv2d, grouped_conv2d
 
 
 def _check_odd(kernel_size: tuple[int, ...]) -> None:
@@ -19,6 +19,23 @@ def _check_odd(kernel_size: tuple[int, ...]) -> None:
         raise ValueError(
             f"`kernel_size` must be odd to be padded alike. Received: kernel_size={kernel_size}"
         )
+
+
+@register
+class Conv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`, channels last, in the fastest form.
+
+    Args:
+        filters, kernel_size, strides, padding, **kwargs: as of the Keras layer; strides are
+            alike along both axes, `data_format` is fixed.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["data_format"] = "channels_last"
+        super().__init__(*args, **kwargs)
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        return conv2d(inputs, kernel, self.strides[0], self.padding)
 
 
 @register
@@ -69,7 +86,7 @@ class GroupedConv2D(keras.layers.Conv2D):
 
 
 @register
-class StandardizedConv2D(keras.layers.Conv2D):
+class StandardizedConv2D(Conv2D):
     """A convolution whose kernel is brought to mean 0 and variance 1 per filter at every call.
 
     Computes the statistics in float32 over height, width and input channels.
@@ -82,7 +99,6 @@ class StandardizedConv2D(keras.layers.Conv2D):
     """
 
     def __init__(self, *args: Any, epsilon: float = 1e-8, **kwargs: Any) -> None:
-        kwargs["data_format"] = "channels_last"
         super().__init__(*args, **kwargs)
         self.epsilon = epsilon
 

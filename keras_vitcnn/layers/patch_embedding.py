@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.convolution import Conv2D
 from keras_vitcnn.layers.initializers import HostNormal
 
 
@@ -27,7 +28,7 @@ class PatchEmbedding(keras.layers.Layer):
         super().__init__(**kwargs)
         self.width = width
         self.patch_size = patch_size
-        self.projection = keras.layers.Conv2D(
+        self.projection = Conv2D(
             width,
             patch_size,
             patch_size,

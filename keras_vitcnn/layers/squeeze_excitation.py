@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.dense import Dense
 from keras_vitcnn.layers.initializers import HostNormal
 
 
@@ -30,8 +31,8 @@ class SqueezeExcitation(keras.layers.Layer):
         self.activation = activation
 
     def build(self, input_shape: tuple) -> None:
-        def dense(units: int, name: str, activation: str | None = None) -> keras.layers.Dense:
-            return keras.layers.Dense(
+        def dense(units: int, name: str, activation: str | None = None) -> Dense:
+            return Dense(
                 units,
                 activation=activation,
                 kernel_initializer=HostNormal(None),

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import keras
-
 from keras_vitcnn.blocks import (
     drop_path_rates,
     recomputed,
@@ -15,7 +13,11 @@ from keras_vitcnn.blocks import (
 )
 from keras_vitcnn.blocks.transformer import dense, token_norm, window_attention
 from keras_vitcnn.config import Pyramid, TransformerConfig, check_positive
-from keras_vitcnn.layers import HostNormal, PatchMerging
+from keras_vitcnn.layers import (
+    Conv2D,
+    HostNormal,
+    PatchMerging,
+)
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.adapt import scales_width
 from keras_vitcnn.models.registry import variant
@@ -77,7 +79,7 @@ class SwinConfig(Pyramid):
 @trunk.features.register
 def _(config: SwinConfig, x: Any, *, drop_path_rate: float, remat: bool) -> Any:
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
-    x = keras.layers.Conv2D(
+    x = Conv2D(
         config.widths[0],
         config.stem_stride,
         config.stem_stride,

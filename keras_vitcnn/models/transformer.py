@@ -10,7 +10,12 @@ import keras
 from keras_vitcnn.blocks import drop_path_rates, recomputed, tokens_stem, transformer_block
 from keras_vitcnn.blocks.transformer import gated_attention, self_attention, token_norm
 from keras_vitcnn.config import TransformerConfig
-from keras_vitcnn.layers import ClassToken, HostNormal, PositionEmbedding
+from keras_vitcnn.layers import (
+    ClassToken,
+    Dense,
+    HostNormal,
+    PositionEmbedding,
+)
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.convnet import stages
 
@@ -83,7 +88,7 @@ def _(config: TransformerConfig, x: Any, pooling: str) -> Any:
 def _(config: TransformerConfig, x: Any, classes: int, dropout_rate: float) -> Any:
     def head(token: Any, name: str) -> Any:
         token = keras.layers.Dropout(dropout_rate, name=f"{name}_dropout")(token)
-        layer = keras.layers.Dense(classes, kernel_initializer=HostNormal(), name=name)
+        layer = Dense(classes, kernel_initializer=HostNormal(), name=name)
         return layer(token)
 
     logits = head(x[:, 0], "head")

@@ -1,10 +1,11 @@
 """Numerics that Keras lacks or lowers badly."""
 
-from keras_vitcnn.ops.convolution import depthwise_conv2d, grouped_conv2d, lowering
+from keras_vitcnn.ops.convolution import conv2d, depthwise_conv2d, grouped_conv2d, lowering
 from keras_vitcnn.ops.resample import bilinear_matrix, resize_grid, resize_patch_kernel
 
 __all__ = [
     "bilinear_matrix",
+    "conv2d",
     "depthwise_conv2d",
     "grouped_conv2d",
     "lowering",

@@ -8,7 +8,6 @@ CPU (JAX) needs 117-270 ms for its own depthwise convolution and 3-7 for shifted
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,11 +21,21 @@ LOWERINGS = {
     ("depthwise", "jax", "cpu"): "shifted",
     ("grouped", "tensorflow", "cpu"): "split",
     ("grouped", "jax", "cpu"): "split",
+    ("depthwise", "torch", "cpu"): "view",
+    ("grouped", "torch", "cpu"): "view",
+    ("dense", "torch", "cpu"): "view",
 }
-CHOICES = {"depthwise": ("native", "shifted"), "grouped": ("native", "split")}
+CHOICES = {
+    "depthwise": ("native", "shifted", "view"),
+    "grouped": ("native", "split", "view"),
+    "dense": ("native", "view"),
+}
 # Compiling takes time for each convolution of a split, and RegNetZ has hundreds of narrow groups.
 MOST_PARTS = 32
 _override: list[str] = []
+
+Padding = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, of height and width
+NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
 @contextmanager
@@ -34,8 +43,9 @@ def lowering(name: str) -> Iterator[None]:
     """Force one lowering for every convolution traced inside the block.
 
     Args:
-        name: `"native"`, `"shifted"` (depthwise only) or `"split"` (grouped only). An operation
-            that does not know the name keeps its own choice.
+        name: `"native"`, `"shifted"` (depthwise only), `"split"` (grouped only) or `"view"` (on
+            PyTorch only; elsewhere native). An operation that does not know the name keeps its own
+            choice.
     """
     known = sorted({choice for choices in CHOICES.values() for choice in choices})
     if name not in known:
@@ -64,7 +74,8 @@ def device() -> str:
 
 def _chosen(operation: str) -> str:
     if _override and _override[-1] in CHOICES[operation]:
-        return _override[-1]
+        only_torch = _override[-1] == "view" and keras.backend.backend() != "torch"
+        return "native" if only_torch else _override[-1]
     return LOWERINGS.get((operation, keras.backend.backend(), device()), "native")
 
 
@@ -86,6 +97,48 @@ def same_padding(side: int, kernel_size: int, strides: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def _same_padding_of(x: Any, kernel_size: int, strides: int) -> Padding:
+    height, width = (same_padding(side, kernel_size, strides) for side in x.shape[1:3])
+    return height, width
+
+
+def _viewed(x: Any, kernel: Any, strides: int, pads: Padding, groups: int = 1) -> Any:
+    """PyTorch's convolution of a view of x, whose memory stays channels last on both sides of it.
+
+    Keras copies the input and the output into contiguous memory around the same call.
+    """
+    import torch.nn.functional as F
+
+    (top, bottom), (left, right) = pads
+    symmetric = top == bottom and left == right
+    if not symmetric:
+        x = F.pad(x, (0, 0, left, right, top, bottom))
+    y = F.conv2d(
+        x.permute(0, 3, 1, 2),
+        kernel.permute(3, 2, 0, 1),
+        stride=strides,
+        padding=(top, left) if symmetric else 0,
+        groups=groups,
+    )
+    return y.permute(0, 2, 3, 1)
+
+
+def conv2d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid") -> Any:
+    """Convolve all channels.
+
+    Args:
+        x: (b, h, w, c).
+        kernel: (k, k, c, filters).
+        strides: along both axes.
+        padding: `"valid"`, or `"same"` as TensorFlow pads.
+    """
+    kernel = ops.convert_to_tensor(kernel)
+    if _chosen("dense") == "view":
+        pads = _same_padding_of(x, kernel.shape[0], strides) if padding == "same" else NO_PADDING
+        return _viewed(x, kernel, strides, pads)
+    return ops.conv(x, kernel, strides, padding, data_format="channels_last")
+
+
 def depthwise_conv2d(x: Any, kernel: Any, strides: int = 1, asymmetric: bool = False) -> Any:
     """Convolve every channel with its own filter, zero-padded.
 
@@ -101,10 +154,15 @@ def depthwise_conv2d(x: Any, kernel: Any, strides: int = 1, asymmetric: bool = F
     """
     kernel = ops.convert_to_tensor(kernel)
     if _chosen("depthwise") == "shifted":
-        if keras.backend.backend() == "jax" and strides == 1:
-            return _jax_depthwise()(x, kernel)
+        if strides == 1 and not isinstance(x, keras.KerasTensor):
+            return _shifted_with_gradient(x, kernel)
         return _shifted_depthwise(x, kernel, strides, asymmetric)
     size = kernel.shape[0]
+    if _chosen("depthwise") == "view":
+        both = symmetric_padding(size)
+        pads = _same_padding_of(x, size, strides) if asymmetric else (both, both)
+        kernel = ops.transpose(kernel, (0, 1, 3, 2))
+        return _viewed(x, kernel, strides, pads, groups=kernel.shape[-1])
     if asymmetric or (strides == 1 and size % 2):  # at stride 1 "same" is symmetric
         return ops.depthwise_conv(x, kernel, strides, "same", data_format="channels_last")
     padded = pad2d(x, *symmetric_padding(size))
@@ -115,8 +173,7 @@ def _shifted_depthwise(x: Any, kernel: Any, strides: int, asymmetric: bool = Fal
     """A sum of k*k shifted slices, each scaled per channel: what XLA fuses into one loop."""
     size = kernel.shape[0]
     if asymmetric:
-        pads = [same_padding(side, size, strides) for side in x.shape[1:3]]
-        x = ops.pad(x, [(0, 0), *pads, (0, 0)])
+        x = ops.pad(x, [(0, 0), *_same_padding_of(x, size, strides), (0, 0)])
     else:
         x = pad2d(x, *symmetric_padding(size))
     height = (ops.shape(x)[1] - size) // strides + 1
@@ -131,46 +188,41 @@ def _shifted_depthwise(x: Any, kernel: Any, strides: int, asymmetric: bool = Fal
     return total
 
 
-@functools.cache
-def _jax_depthwise() -> Any:
+@ops.custom_gradient
+def _shifted_with_gradient(x: Any, kernel: Any) -> Any:
     """The shifted form at stride 1 with its own gradient.
 
     The gradient in x is the same form with the kernel flipped. The one in the kernel walks over
     the image rows, so that the few rows it multiplies stay in cache; derived automatically it is 49
     reductions over the whole map, 3 to 8 times slower, and takes XLA twice as long to compile.
     """
-    import jax
-    import jax.numpy as jnp
 
-    def kernel_gradient(x: Any, kernel: Any, upstream: Any) -> Any:
-        size, width = kernel.shape[0], x.shape[2]
-        x = pad2d(x, *symmetric_padding(size)).astype("float32")
-        upstream = upstream.astype("float32")
+    def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
+        upstream = args[0] if upstream is None else upstream
+        flipped = ops.flip(kernel, axis=(0, 1))
+        return _shifted_depthwise(upstream, flipped, 1), _kernel_gradient(x, kernel, upstream)
 
-        def add_row(row: Any, total: Any) -> Any:
-            strip = jax.lax.dynamic_slice_in_dim(x, row, size, axis=1)
-            dy = jax.lax.dynamic_slice_in_dim(upstream, row, 1, axis=1)
-            columns = [
-                jnp.sum(strip[:, :, column : column + width] * dy, axis=(0, 2))
-                for column in range(size)
-            ]
-            return total + jnp.stack(columns, axis=1)
+    return _shifted_depthwise(x, kernel, 1), gradient
 
-        start = jnp.zeros(kernel.shape[:3], "float32")
-        total = jax.lax.fori_loop(0, upstream.shape[1], add_row, start)
-        return total[..., None].astype(kernel.dtype)
 
-    def forward(x: Any, kernel: Any) -> Any:
-        return _shifted_depthwise(x, kernel, 1), (x, kernel)
+def _kernel_gradient(x: Any, kernel: Any, upstream: Any) -> Any:
+    size, width = kernel.shape[0], ops.shape(x)[2]
+    x = ops.cast(pad2d(x, *symmetric_padding(size)), "float32")
+    upstream = ops.cast(upstream, "float32")
+    batch, channels = ops.shape(x)[0], x.shape[3]
 
-    def backward(saved: Any, upstream: Any) -> Any:
-        x, kernel = saved
-        flipped = kernel[::-1, ::-1]
-        return _shifted_depthwise(upstream, flipped, 1), kernel_gradient(x, kernel, upstream)
+    def add_row(row: Any, total: Any) -> Any:
+        strip = ops.slice(x, (0, row, 0, 0), (batch, size, width + size - 1, channels))
+        dy = ops.slice(upstream, (0, row, 0, 0), (batch, 1, width, channels))
+        columns = [
+            ops.sum(strip[:, :, column : column + width] * dy, axis=(0, 2))
+            for column in range(size)
+        ]
+        return total + ops.stack(columns, axis=1)
 
-    convolve = jax.custom_vjp(lambda x, kernel: _shifted_depthwise(x, kernel, 1))
-    convolve.defvjp(forward, backward)
-    return convolve
+    start = ops.zeros(kernel.shape[:3], "float32")
+    total = ops.fori_loop(0, ops.shape(upstream)[1], add_row, start)
+    return ops.cast(ops.expand_dims(total, -1), kernel.dtype)
 
 
 def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1) -> Any:
@@ -182,6 +234,9 @@ def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1) -> Any:
         groups: divides `c` and `filters`.
         strides: along both axes.
     """
+    if _chosen("grouped") == "view":
+        both = symmetric_padding(kernel.shape[0])
+        return _viewed(x, ops.convert_to_tensor(kernel), strides, (both, both), groups)
     x = pad2d(x, *symmetric_padding(kernel.shape[0]))
     if _chosen("grouped") == "split":
         count = max(part for part in range(1, MOST_PARTS + 1) if groups % part == 0)

@@ -32,6 +32,12 @@ MAP = ((3, 5, 4, 6),)
 CASES = {
     "ChannelAffine": Case(lambda **k: layers.ChannelAffine("zeros", **k)),
     "ClassToken": Case(lambda **k: layers.ClassToken(**k), ((3, 7, 6),), False),
+    "Conv2D": Case(
+        lambda **k: layers.Conv2D(
+            4, 3, 2, "same", activation="relu", **k, kernel_initializer=NORMAL
+        )
+    ),
+    "Dense": Case(lambda **k: layers.Dense(4, activation="gelu", kernel_initializer=NORMAL, **k)),
     "DepthwiseConv2D": Case(
         lambda **k: layers.DepthwiseConv2D(
             3, 2, asymmetric=True, activation="gelu", depthwise_initializer=NORMAL, **k

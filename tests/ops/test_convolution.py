@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from keras_vitcnn.ops import depthwise_conv2d, grouped_conv2d, lowering
-from keras_vitcnn.ops.convolution import CHOICES, LOWERINGS
+from keras_vitcnn.ops import conv2d, depthwise_conv2d, grouped_conv2d, lowering
+from keras_vitcnn.ops.convolution import CHOICES, LOWERINGS, pad2d
 from tests.helpers import compiled, gradients, to_numpy
 
 few = settings(max_examples=3, deadline=None, derandomize=True, database=None)
@@ -57,6 +57,10 @@ def convolution(operation, name, groups, strides):
 
     def run(x, kernel):
         with lowering(name):
+            if operation == "dense":  # "same" is symmetric at stride 1
+                pad = (kernel.shape[0] - 1) // 2
+                x = pad2d(x, pad, pad) if strides > 1 else x
+                return conv2d(x, kernel, strides, "same" if strides == 1 else "valid")
             if operation == "grouped":
                 return grouped_conv2d(x, kernel, groups, strides)
             return depthwise_conv2d(x, keras.ops.transpose(kernel, (0, 1, 3, 2)), strides)
@@ -65,9 +69,10 @@ def convolution(operation, name, groups, strides):
 
 
 def inputs(operation, size, height, width):
-    """(x, kernel, groups): 6 channels, each its own group or in 3 groups of 2 -> 4."""
+    """(x, kernel, groups): 6 channels, each its own group, in 3 groups of 2 -> 4, or in one."""
     rng = np.random.default_rng(size * 100 + height * 10 + width)
-    groups, per_group, filters = (6, 1, 6) if operation == "depthwise" else (3, 2, 12)
+    sizes = {"depthwise": (6, 1, 6), "grouped": (3, 2, 12), "dense": (1, 6, 4)}
+    groups, per_group, filters = sizes[operation]
     x = rng.normal(size=(2, height, width, 6)).astype("float32")
     return x, rng.normal(size=(size, size, per_group, filters)).astype("float32"), groups
 
@@ -151,7 +156,21 @@ def test_many_groups_are_split_into_few_parts(groups, width, monkeypatch):
     assert len(calls) <= 32
 
 
-@pytest.mark.parametrize("operation", list(CHOICES))
+@pytest.mark.parametrize("name", CHOICES["dense"])
+@pytest.mark.parametrize(("size", "strides"), [(1, 2), (3, 2), (4, 4), (5, 3)])
+def test_same_is_tensorflows(name, size, strides):
+    x, _, _ = inputs("dense", 3, 7, 10)
+    kernel = np.random.default_rng(0).normal(size=(size, size, 6, 5)).astype("float32")
+    missing = [max((-(-s // strides) - 1) * strides + size - s, 0) for s in (7, 10)]
+    pads = [(total // 2, total - total // 2) for total in missing]
+    padded = np.pad(np.float64(x), ((0, 0), *pads, (0, 0)))
+    windows = sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::strides, ::strides]
+    with lowering(name):
+        y = conv2d(*map(keras.ops.convert_to_tensor, (x, kernel)), strides, "same")
+    close(y, np.einsum("bhwcij,ijcf->bhwf", windows, np.float64(kernel)))
+
+
+@pytest.mark.parametrize("operation", ["depthwise", "grouped"])
 def test_unknown_spatial_size_and_batch(operation):
     x, kernel, groups = inputs(operation, 3, 7, 6)
     image = keras.Input((None, None, 6))
@@ -186,9 +205,12 @@ def test_bad_lowering_names_raise(name):
 
 def test_a_failure_inside_leaves_no_lowering_behind(monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "keras_vitcnn.ops.convolution._shifted_depthwise", lambda *args: calls.append(args)
-    )
+
+    def recorded(x, kernel):
+        calls.append(kernel)
+        return x
+
+    monkeypatch.setattr("keras_vitcnn.ops.convolution._shifted_with_gradient", recorded)
     monkeypatch.setattr("keras_vitcnn.ops.convolution.LOWERINGS", {})
     x, kernel, _ = inputs("depthwise", 3, 4, 4)
     with pytest.raises(RuntimeError, match="inside"), lowering("shifted"):

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_vitcnn.layers._register import register
+
+
+@register
+class Dense(keras.layers.Dense):
+    """`keras.layers.Dense` whose product and bias are one operation on PyTorch.
+
+    Keras adds the bias to the finished product, one more walk over the largest tensors of a model.
+
+    Args:
+        units, **kwargs: as of the Keras layer.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if keras.backend.backend() != "torch" or self.bias is None:
+            return super().call(inputs, training=training)
+        import torch.nn.functional as F
+
+        kernel, bias = ops.transpose(self.kernel), ops.convert_to_tensor(self.bias)
+        y = F.linear(inputs, kernel, bias)
+        return self.activation(y) if self.activation is not None else y
+
+    def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
+        """As of the Keras layer, which refuses subclasses that might compute something else."""
+        super().quantize(mode, type_check=False, config=config)
