@@ -79,10 +79,17 @@ class Road(tuple[Step, ...]):
         check_choice("step", name, tuple(step.name for step in self))
         return next(step for step in self if step.name == name)
 
-    def departure(self, step: Step) -> Step | None:
-        """The adopted step that `step` departs from, `None` for the start."""
-        earlier = self[: self.index(step)]
-        return next((one for one in reversed(earlier) if one.adopted), None)
+    def base(self, step: Step) -> Step | None:
+        """The adopted step before, `None` for the start: the last one with a published top-1 if
+        `step` has one, so that both changes are between the same two networks.
+        """
+        printed = _has_top1(step)
+        earlier = reversed(self[: self.index(step)])
+        return next((one for one in earlier if one.adopted and _has_top1(one) >= printed), None)
+
+
+def _has_top1(step: Step) -> bool:
+    return step.published is not None and step.published.top1 is not None
 
 
 # (name, what changes in words, fields that change, more of `Step`)

@@ -9,6 +9,7 @@ import click
 
 from keras_vitcnn.cli import backend, tables
 from keras_vitcnn.cli.compare import Names, compare
+from keras_vitcnn.cli.resume import resumable
 
 # The options that say on what and how to train are those of a comparison.
 SHARED = [option for option in compare.params if option.name not in ("models", "out", "recipe")]
@@ -90,15 +91,10 @@ def ablate(
         return 0
     if name is None:
         raise click.UsageError("Missing option '--road'; --dry-run alone shows all roads.")
-    try:
+    with resumable(out):
         from keras_vitcnn import training
 
         ablation = training.ablate(name, out=out, show_progress=True, **options)
-    except KeyboardInterrupt:
-        started = (out / "settings.json").exists()
-        hint = f"run the same command again to go on in {out}" if started else "nothing was written"
-        click.echo(f"interrupted; {hint}", err=True)
-        raise click.Abort from None
     answer, report = " ".join(ablation.answer), f"Report: {ablation.report}"
     tables.show(ablation.table.header, ablation.table.rows, answer, report)
     return 1 if ablation.failures else 0

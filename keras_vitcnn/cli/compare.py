@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from keras_vitcnn.cli import backend, tables
+from keras_vitcnn.cli.resume import resumable
 
 POSITIVE = click.IntRange(min=1)
 
@@ -150,15 +151,10 @@ def compare(backend_name: str | None, models: tuple[str, ...], out: Path, **opti
     Ctrl-C.
     """
     backend.choose(backend_name)
-    try:
+    with resumable(out):
         from keras_vitcnn import training
 
         comparison = training.compare(models, out=out, show_progress=True, **options)
-    except KeyboardInterrupt:
-        started = (out / "settings.json").exists()
-        hint = f"run the same command again to go on in {out}" if started else "nothing was written"
-        click.echo(f"interrupted; {hint}", err=True)
-        raise click.Abort from None
     answer, report = " ".join(comparison.answer), f"Report: {comparison.report}"
     tables.show(comparison.table.header, comparison.table.rows, answer, report)
     return 1 if comparison.failures else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-WORDS = ("Model", "Step", "What changes")  # columns of words
+WORDS = ("Model", "Step", "What changes", "Recipe", "Direction")  # columns of words
 WIDTH = 140  # characters of a line where there is no terminal to ask
 
 

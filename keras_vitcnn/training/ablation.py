@@ -11,7 +11,6 @@ from keras_vitcnn.ablation import Road, Step, costs, fit
 from keras_vitcnn.ablation import road as road_of
 from keras_vitcnn.extras import require
 from keras_vitcnn.training import ablation_report, recipes
-from keras_vitcnn.training.ablation_report import Trial
 from keras_vitcnn.training.comparison import (
     candidate,
     described,
@@ -24,6 +23,26 @@ from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.records import Record, RunFolder
 from keras_vitcnn.training.render import Table
 from keras_vitcnn.training.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A step and how it is trained."""
+
+    step: Step
+    base: Recipe
+    rate_factor: float
+
+    @property
+    def recipe(self) -> Recipe:
+        """The base with its learning rate multiplied."""
+        return replace(self.base, learning_rate=self.base.learning_rate * self.rate_factor)
+
+    @property
+    def name(self) -> str:
+        """Under which its records stand in `results.jsonl`."""
+        times = "" if self.rate_factor == 1 else f", rate x {self.rate_factor:g}"
+        return f"{self.step.name} ({self.base.name}{times})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +116,7 @@ def ablate(
     with Reporter(show_progress) as reporter:
         images, decided = load_images(asked, data_dir, reporter)
         scale = (images.image_size, decided.width_multiplier, decided.stem_stride)
-        small = {step.name: fit(road, step, *scale)[0] for step in road}
+        small = {step.name: fit(road, step, *scale)[0] for step in chosen}
         plain = _described(described(decided, images, list(trials), seeds), road, trials)
         folder.check(plain)
         done = {(r["model"], r["seed"]): r for r in folder.records(folder.results)}
@@ -106,7 +125,7 @@ def ablate(
         for addition in folder.open(plain):
             reporter.say(f"added to the run in {out}: {addition}")
         reporter.say(images.description)
-        if done:
+        if len(missing) < len(trials) * len(seeds):
             reporter.say(f"done already: {len(trials) * len(seeds) - len(missing)} trainings")
         published = costs(road)
         written = ablation_report.write(folder, road, published)

@@ -82,7 +82,8 @@ def draw_road(road: RoadFigure) -> Any:
         right.set_xlabel(f"top-1 on {road.data}, measured (%)\n{road.scale}")
         if any(road.printed):
             left.plot([], [], "|", color=INK, markersize=11, label="GFLOPs as printed")
-        left.plot([], [], "o", color=INK, markerfacecolor="none", label="tried, not adopted")
+        if not all(road.adopted):
+            left.plot([], [], "o", color=INK, markerfacecolor="none", label="tried, not adopted")
         handles, labels = left.get_legend_handles_labels()
         more = right.get_legend_handles_labels()
         figure.legend(
@@ -166,6 +167,9 @@ def draw_rates(rates: Mapping[str, Sequence[Rate]]) -> Any:
             for index, step in enumerate(dict.fromkeys(one.step for one in found)):
                 _curve(axes, [one for one in found if one.step == step], index)
             axes.set_xscale("log")
+            rates_here = sorted({one.rate for one in found})
+            axes.set_xticks(rates_here, [f"{rate:.2g}" for rate in rates_here])
+            axes.minorticks_off()
             axes.set_xlabel(f"peak learning rate, {recipe}")
         panels[0].set_ylabel("validation top-1 (%)")
         handles = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))

@@ -3,84 +3,39 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import Any
 
-from keras_vitcnn.ablation import Cost, Road, Step, as_printed
+from keras_vitcnn.ablation import Cost, Road, as_printed
 from keras_vitcnn.training import ablation_plots, plots
 from keras_vitcnn.training.ablation_plots import Point, Rate, Series
-from keras_vitcnn.training.recipes import Recipe
+from keras_vitcnn.training.directions import AGREES, DISAGREES, Line, lines
 from keras_vitcnn.training.records import Record, RunFolder, write_atomically
 from keras_vitcnn.training.render import Document, Figure, Table, markdown, page
-from keras_vitcnn.training.report import Report, Summary, machines, summarise
+from keras_vitcnn.training.report import Report, machines
 
 HEADER = (
     "Step",
     "Published top-1 (%)",
-    "Change (points)",
+    "Published change",
     "GFLOPs printed",
     "GMACs counted",
     "Recipe",
     "Measured top-1 (%)",
-    "Change (points)",
+    "Measured change",
     "Direction",
     "MACs as trained (M)",
 )
 READING = (
     "Published top-1: {published}. Measured top-1: after the last epoch, on the validation "
     "images, mean ± sample standard deviation over the seeds{best}. A change is that from the last "
-    "adopted step before, measured over the seeds that both have; a step in brackets was tried by "
-    "the paper and not adopted. A measured change counts as a direction when it is larger than the "
-    "sum of both standard deviations. GMACs are the multiply-adds of the published network at 224 "
-    "pixels, counted here; MACs as trained are those of the network that was trained."
+    "adopted step before in points, the last printed one for a printed figure, measured over the "
+    "seeds that both have; a step in brackets was tried by the paper, not adopted. A measured "
+    "change counts as a direction if it is larger than the sum of both standard deviations. GMACs "
+    "are the multiply-adds of the published network at 224 pixels, counted here; MACs as trained "
+    "are those of the network that was trained."
 )
-AGREES, DISAGREES, UNDECIDED = "as published", "opposite", "within the seeds’ spread"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """A step and how it is trained."""
-
-    step: Step
-    base: Recipe
-    rate_factor: float
-
-    @property
-    def recipe(self) -> Recipe:
-        """The base with its learning rate multiplied."""
-        return replace(self.base, learning_rate=self.base.learning_rate * self.rate_factor)
-
-    @property
-    def name(self) -> str:
-        """Under which its records stand in `results.jsonl`."""
-        times = "" if self.rate_factor == 1 else f", rate x {self.rate_factor:g}"
-        return f"{self.step.name} ({self.base.name}{times})"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A step under one recipe: a row of the table."""
-
-    step: Step
-    recipe: str
-    best: Summary | None  # at the best learning rate; None before anything finished
-    published_change: float | None = None  # points, from the step that it departs from
-    change: float | None = None
-    spread: float | None = None  # of that change, points; None for one seed
-
-    @property
-    def direction(self) -> str:
-        """How the measured change stands to the published one, "" where one is missing."""
-        if self.change is None or not self.published_change:
-            return ""
-        same = (self.change > 0) == (self.published_change > 0)
-        if self.spread is None:
-            return f"{AGREES if same else DISAGREES}, one seed"
-        if abs(self.change) <= self.spread:
-            return UNDECIDED
-        return AGREES if same else DISAGREES
 
 
 def write(folder: RunFolder, road: Road, published: Sequence[Cost]) -> Report:
@@ -121,34 +76,6 @@ def write(folder: RunFolder, road: Road, published: Sequence[Cost]) -> Report:
     return Report(path=target, answer=list(document.answer), table=table)
 
 
-def lines(road: Road, records: Sequence[Record]) -> list[Line]:
-    """Every step under every recipe of the records, in the road's order."""
-    found = list(dict.fromkeys(r["recipe"] for r in records if not _own(road, r["step"])))
-    best = {
-        (step.name, recipe): _best([r for r in records if _is(r, step, recipe)])
-        for step in road
-        for recipe in [*found, step.recipe]
-        if recipe
-    }
-    rows = []
-    for recipe in found or [""]:
-        for step in road:
-            one = step.recipe or recipe
-            here, base = best.get((step.name, one)), road.departure(step)
-            there = best.get((base.name, base.recipe or recipe)) if base else None
-            rows.append(
-                Line(
-                    step=step,
-                    recipe=one,
-                    best=here,
-                    published_change=_published_change(step, base),
-                    **_change(here, there),
-                )
-            )
-    # A step with a recipe of its own is one line, however many recipes the others have.
-    return list({(row.step.name, row.recipe): row for row in reversed(rows)}.values())[::-1]
-
-
 def headline(road: Road, rows: Sequence[Line], settings: Record) -> list[str]:
     """How many steps went as published, and at what scale that was seen."""
     about = settings["about"]
@@ -171,48 +98,12 @@ def headline(road: Road, rows: Sequence[Line], settings: Record) -> list[str]:
             f"{count[AGREES]} went the same way here, {count[DISAGREES]} the opposite way, and "
             f"{open_ones} moved less than the seeds spread."
         )
+    if len(settings["seeds"]) == 1:
+        sentences.append("From one seed the spread between trainings is unknown.")
     sentences.append(
         f"This is not the paper’s scale: {scale}, where the paper has ImageNet-1k at 224 pixels."
     )
     return sentences
-
-
-def _own(road: Road, step: str) -> bool:
-    return road.step(step).recipe is not None
-
-
-def _is(record: Record, step: Step, recipe: str | None) -> bool:
-    return record["step"] == step.name and record["recipe"] == recipe
-
-
-def _best(records: list[Record]) -> Summary | None:
-    """The learning rate with the highest mean top-1; the best-covered ones count first."""
-    summaries = summarise(records)
-    return max(summaries, key=lambda one: (len(one.records), one.top1), default=None)
-
-
-def _published_change(step: Step, base: Step | None) -> float | None:
-    both = [one.published.top1 for one in (step, base) if one and one.published]
-    if len(both) < 2 or None in both:
-        return None
-    return round(both[0] - both[1], 2)  # type: ignore[operator]
-
-
-def _change(here: Summary | None, there: Summary | None) -> dict[str, float | None]:
-    """Mean change over the seeds that both have, and its spread."""
-    if here is None or there is None:
-        return {}
-    before = {record["seed"]: record["top1"] for record in there.records}
-    differences = [
-        100 * (record["top1"] - before[record["seed"]])
-        for record in here.records
-        if record["seed"] in before
-    ]
-    if not differences:
-        return {}
-    spreads = here.deviation, there.deviation
-    spread = None if None in spreads else sum(s for s in spreads if s is not None)
-    return {"change": statistics.mean(differences), "spread": spread}
 
 
 def _rows(
@@ -357,7 +248,7 @@ def _plain(
             {
                 "name": step.name,
                 "text": step.text,
-                "change": {name: str(value) for name, value in step.change.items()},
+                "change": dict(step.change),
                 "adopted": step.adopted,
                 "published": asdict(step.published) if step.published else None,
                 "counted_at_224": asdict(counted[step.name]),
