@@ -39,9 +39,7 @@ class Step:
     text: str = ""  # what changes, in words
     adopted: bool = True  # whether the next steps depart from here
     before: Any = None  # config of the adopted step that this one departs from; None: the start
-    recipe: str | None = (
-        None  # trained with this one, whatever the rest of the road is trained with
-    )
+    recipe: str | None = None  # its own, whatever the rest of the road is trained with
 
 
 class Road(tuple[Step, ...]):
@@ -80,8 +78,10 @@ class Road(tuple[Step, ...]):
         return next(step for step in self if step.name == name)
 
     def base(self, step: Step) -> Step | None:
-        """The adopted step before, `None` for the start: the last one with a published top-1 if
-        `step` has one, so that both changes are between the same two networks.
+        """The step that a change of accuracy is held against, `None` for the start.
+
+        The last adopted one; for a step with a published top-1 the last adopted one that has one
+        too, so that published and measured change are between the same two networks.
         """
         printed = _has_top1(step)
         earlier = reversed(self[: self.index(step)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def ablate(
         images, decided = load_images(asked, data_dir, reporter)
         scale = (images.image_size, decided.width_multiplier, decided.stem_stride)
         small = {step.name: fit(road, step, *scale)[0] for step in chosen}
-        plain = _described(described(decided, images, list(trials), seeds), road, trials)
+        plain = _described(described(decided, images, list(trials), seeds), road, found_recipes)
         folder.check(plain)
         done = {(r["model"], r["seed"]): r for r in folder.records(folder.results)}
         missing = [(name, seed) for seed in seeds for name in trials if (name, seed) not in done]
@@ -132,23 +132,13 @@ def ablate(
         for number, (name, seed) in enumerate(missing, 1):
             trial = trials[name]
             title = f"{name}, seed {seed} ({number}/{len(missing)})"
-            # Two steps may be one network at a small width; a twin need not be trained again.
-            twin = next(
-                (
-                    done[other.name, seed]
-                    for other in trials.values()
-                    if (other.name, seed) in done
-                    and small[other.step.name] == small[trial.step.name]
-                    and other.recipe == trial.recipe
-                ),
-                None,
-            )
             what: Record = {
                 "model": name,
                 "step": trial.step.name,
                 "recipe": trial.base.name,
                 "rate_factor": trial.rate_factor,
             }
+            twin = _twin(trial, seed, trials, done, small)
             if twin:
                 record = {**twin, **what, "same_as": twin["model"]}
             else:
@@ -188,8 +178,26 @@ def _trials(
     return trials
 
 
-def _described(plain: Record, road: Road, trials: dict[str, Trial]) -> Record:
+def _twin(
+    trial: Trial,
+    seed: int,
+    trials: Mapping[str, Trial],
+    done: Mapping[tuple[str, int], Record],
+    small: Mapping[str, Any],
+) -> Record | None:
+    """What is done already of the same network, recipe and seed: steps may be one at this width."""
+    same = (
+        other.name
+        for other in trials.values()
+        if small[other.step.name] == small[trial.step.name] and other.recipe == trial.recipe
+    )
+    return next((done[name, seed] for name in same if (name, seed) in done), None)
+
+
+def _described(plain: Record, road: Road, found: Sequence[Recipe]) -> Record:
     """The settings of a run, with all of its recipes in place of the one of a comparison."""
     kept = {name: value for name, value in plain.items() if not name.startswith("recipe")}
-    its = {f"recipe {trial.base.name}": asdict(trial.base) for trial in trials.values()}
-    return kept | {"road": road.name} | its
+    own = [recipes.recipe(step.recipe) for step in road if step.recipe]
+    return (
+        kept | {"road": road.name} | {f"recipe {one.name}": asdict(one) for one in [*own, *found]}
+    )
