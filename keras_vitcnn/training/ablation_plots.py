@@ -152,7 +152,9 @@ def _points(axes: Any, road: RoadFigure, series: Series, index: int, offset: flo
         if point.std:
             low, high = point.mean - point.std, point.mean + point.std
         if high > low:
-            axes.plot([low, high], [place + offset] * 2, color=colour, linewidth=4, alpha=0.35)
+            axes.plot(
+                [low, high], [place + offset] * 2, color=colour, linewidth=4, alpha=0.35, zorder=1.9
+            )
 
 
 def draw_rates(rates: Mapping[str, Sequence[Rate]]) -> Any:
@@ -172,7 +174,8 @@ def draw_rates(rates: Mapping[str, Sequence[Rate]]) -> Any:
             axes.minorticks_off()
             axes.set_xlabel(f"peak learning rate, {recipe}")
         panels[0].set_ylabel("validation top-1 (%)")
-        handles = dict(zip(*panels[0].get_legend_handles_labels()[::-1], strict=True))
+        found_in = [panel.get_legend_handles_labels() for panel in panels]
+        handles = {label: handle for pair in found_in for handle, label in zip(*pair, strict=True)}
         figure.legend(
             handles.values(), handles.keys(), loc="outside upper center", ncols=3, frameon=False
         )
