@@ -8,8 +8,6 @@ import json
 from itertools import groupby
 from pathlib import Path
 
-import keras
-
 import keras_vitcnn as kv
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.published import Published
@@ -52,8 +50,7 @@ def number(value: float | None) -> str:
 
 def cost_row(row: Variant) -> list[str]:
     size = trunk.default_size(row.config)
-    with keras.StatelessScope(initialize_variables=False):
-        cost = kv.complexity(row.config, (size, size, 3))
+    cost = kv.complexity(row.config, (size, size, 3))
     return [
         f"`{row.name}`",
         str(size),

@@ -73,12 +73,13 @@ def test_parts_that_a_model_does_not_need_come_on_demand():
         """
         import sys
         import keras_vitcnn as kv
-        parts = [f"keras_vitcnn.{name}" for name in ("data", "training")]
+        parts = [f"keras_vitcnn.{name}" for name in ("ablation", "data", "training")]
         before = [part in sys.modules for part in parts]
         print(before, kv.training.compare.__name__, kv.data.load.__name__, hasattr(kv, "nothing"))
+        print(kv.ablation.road.__name__)
         """
     )
-    assert output.splitlines()[-1] == "[False, False] compare load False"
+    assert output.splitlines()[-2:] == ["[False, False, False] compare load False", "road"]
 
 
 def imported(file: Path, *, at_import: bool = False) -> Iterator[tuple[str, list[str]]]:

@@ -101,40 +101,14 @@ def compare(
     require("matplotlib", "plot")
     folder = RunFolder(out)
     with Reporter(show_progress) as reporter:
-        found = images.load(
-            asked.data,
-            image_size=asked.image_size,
-            limit_train=asked.limit_train,
-            limit_val=asked.limit_val,
-            flip=asked.flip,
-            skip_bad_images=asked.skip_bad_images,
-            data_dir=data_dir,
-            progress=reporter.track,
-        )
-        if asked.batch_size > len(found.train):
-            raise ValueError(
-                "`batch_size` must be at most the number of training images, "
-                f"{len(found.train)}. Received: batch_size={asked.batch_size}"
-            )
-        decided = replace(asked, image_size=found.image_size, flip=found.flip)
-        plain = flat(
-            decided,
-            data_fingerprint=found.fingerprint,
-            backend=keras.backend.backend(),
-            models=names,
-            seeds=seeds,
-            about={
-                "data": Path(found.name).name,
-                "description": found.description,
-                "train_images": len(found.train),
-                "val_images": len(found.val),
-            },
-        )
+        found, decided = load_images(asked, data_dir, reporter)
+        plain = described(decided, found, names, seeds)
         folder.check(plain)
         done = {(r["model"], r["seed"]) for r in folder.records(folder.results)}
         missing = [(name, seed) for seed in seeds for name in names if (name, seed) not in done]
         candidates = {
-            name: _candidate(name, found, decided) for name in dict.fromkeys(n for n, _ in missing)
+            name: candidate(name, find(name).config, found, decided)
+            for name in dict.fromkeys(n for n, _ in missing)
         }
 
         for addition in folder.open(plain):
@@ -145,9 +119,9 @@ def compare(
         _baseline(folder, found, decided, seeds, reporter)
         for number, (name, seed) in enumerate(missing, 1):
             title = f"{name}, seed {seed} ({number}/{len(missing)})"
-            record = _trained(candidates[name], seed, found, decided, reporter, title)
+            record = trained(candidates[name], seed, found, decided, reporter, title)
             folder.append(folder.results, record)
-            reporter.say(f"{title}: {_outcome(record)}")
+            reporter.say(f"{title}: {outcome(record)}")
     written = report.write(folder)
     return Comparison(
         out=folder.path,
@@ -158,9 +132,51 @@ def compare(
     )
 
 
-def _candidate(name: str, data: ImageData, settings: Settings) -> Candidate:
+def load_images(
+    asked: Settings, data_dir: str | Path | None, reporter: Reporter
+) -> tuple[ImageData, Settings]:
+    """The images of a run, and its settings with what the data decided."""
+    found = images.load(
+        asked.data,
+        image_size=asked.image_size,
+        limit_train=asked.limit_train,
+        limit_val=asked.limit_val,
+        flip=asked.flip,
+        skip_bad_images=asked.skip_bad_images,
+        data_dir=data_dir,
+        progress=reporter.track,
+    )
+    if asked.batch_size > len(found.train):
+        raise ValueError(
+            "`batch_size` must be at most the number of training images, "
+            f"{len(found.train)}. Received: batch_size={asked.batch_size}"
+        )
+    return found, replace(asked, image_size=found.image_size, flip=found.flip)
+
+
+def described(
+    settings: Settings, data: ImageData, models: list[str], seeds: list[int]
+) -> dict[str, Any]:
+    """What a run's folder remembers of it, plain values."""
+    return flat(
+        settings,
+        data_fingerprint=data.fingerprint,
+        backend=keras.backend.backend(),
+        models=models,
+        seeds=seeds,
+        about={
+            "data": Path(data.name).name,
+            "description": data.description,
+            "train_images": len(data.train),
+            "val_images": len(data.val),
+        },
+    )
+
+
+def candidate(name: str, config: Any, data: ImageData, settings: Settings) -> Candidate:
+    """A design as wide as the settings ask for, and fit for the images."""
     try:
-        config = scale_width(find(name).config, settings.width_multiplier)
+        config = scale_width(config, settings.width_multiplier)
         config, note = adapt_to_image_size(config, data.image_size, settings.stem_stride)
         cost = complexity(_built(config, data, settings))
     except ValueError as error:
@@ -185,7 +201,7 @@ def _input_shape(data: ImageData) -> tuple[int, int, int]:
     return (size, size, 3) if last else (3, size, size)
 
 
-def _trained(
+def trained(
     candidate: Candidate,
     seed: int,
     data: ImageData,
@@ -193,6 +209,7 @@ def _trained(
     reporter: Reporter,
     title: str,
 ) -> Record:
+    """Train a candidate once: what it is, what it reached, and on which machine."""
     what = {
         "model": candidate.name,
         "seed": seed,
@@ -235,7 +252,7 @@ def _baseline(
             cost = {"params": kernel + len(data.class_names), "macs": kernel}
             record = {"model": BASELINE, "seed": seed} | cost | result
             folder.append(folder.baseline, record)
-            reporter.say(f"{title}: {_outcome(record)}")
+            reporter.say(f"{title}: {outcome(record)}")
 
 
 def _linear(data: ImageData) -> keras.Model:
@@ -253,7 +270,8 @@ def _linear(data: ImageData) -> keras.Model:
     )
 
 
-def _outcome(record: Record) -> str:
+def outcome(record: Record) -> str:
+    """A record in a few words, for the progress."""
     if "failure" in record:
         return f"FAILED, {record['failure']}"
     return f"top-1 {record['top1']:.1%} after {record['seconds']:.0f} s"

@@ -100,7 +100,7 @@ def write(folder: RunFolder) -> Report:
         sections={
             "Results": [table, *figures, _reading(records)],
             "What was compared": [_conditions(settings, records), *_adaptations(records)],
-            "Machine": [_machines(records)],
+            "Machine": [machines(records)],
         },
     )
     write_atomically(folder.path / "report.md", markdown(document))
@@ -228,14 +228,14 @@ def _reading(records: list[Record]) -> str:
     return READING.format(memory=memory)
 
 
-def _machines(records: list[Record]) -> Table:
+def machines(records: list[Record]) -> Table:
     """Every machine that took part; figures of different machines don't compare."""
-    machines = dict.fromkeys(
+    distinct = dict.fromkeys(
         ", ".join(f"{key} {value}" for key, value in record["machine"].items())
         for record in records
     )
-    names = [f"Machine {n}" for n in range(1, len(machines) + 1)]
-    return Table(list(zip(names if len(names) > 1 else ["All trainings"], machines, strict=True)))
+    names = [f"Machine {n}" for n in range(1, len(distinct) + 1)]
+    return Table(list(zip(names if len(names) > 1 else ["All trainings"], distinct, strict=True)))
 
 
 def _series(one: Summary) -> plots.Series:

@@ -32,7 +32,15 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--help",), ("compare", "--help"), ("list", "-h"), ("predict", "-h")]
+    "arguments",
+    [
+        (),
+        ("--help",),
+        ("ablate", "--help"),
+        ("compare", "--help"),
+        ("list", "-h"),
+        ("predict", "-h"),
+    ],
 )
 def test_help(command: Command, arguments: tuple[str, ...]) -> None:
     code, out, err = command(*arguments)
@@ -210,3 +218,63 @@ def test_an_interruption_says_how_to_go_on(
     code, _, err = command("compare", "--models", "ResNet18", "--out", tmp_path)
     assert code == 130
     assert ("same command again" if started else "nothing was written") in err
+
+
+def test_ablate_prints_what_the_steps_cost(command: Command) -> None:
+    code, out, err = command("ablate", "--road", "resnet50-to-convnext-tiny", "--dry-run")
+    assert (code, err) == (0, "")
+    rows = {line[:22].strip(): line[22:].split() for line in out.splitlines() if line}
+    assert rows["ResNet-50"][:4] == ["25,557,032", "4.089", "4.09", "76.13"]
+    assert rows["layer norm"][:4] == ["25,797,352", "4.146", "4.46*", "81.47"]
+    assert rows["separate downsampling"][:4] == ["28,589,128", "4.456", "4.49*", "81.97"]
+    assert "(kernel 9)" in rows
+    assert "* separate downsampling, printed 4.49: the network has 4.456" in out
+
+    code, out, _ = command(
+        "ablate", "--dry-run", "--road", "vit-p-1gf-to-vit-c-1gf", "--image-size", 32
+    )
+    assert code == 0
+    assert "MACs (M)" in out
+
+
+def test_ablate_names_what_is_wrong(command: Command, tmp_path: Path) -> None:
+    for arguments, message in {
+        (): "Missing option '--road'",
+        ("--road", "resnet"): "the roads are: resnet50-to-convnext-tiny",
+        ("--road", "vit-p-1gf-to-vit-c-1gf", "--rate-factors", "1,x"): "not a list of numbers",
+        ("--road", "vit-p-1gf-to-vit-c-1gf", "--steps", "stem"): "must be one of ['ViT_P-1GF'",
+    }.items():
+        code, stdout, stderr = command("ablate", "--out", tmp_path / "run", *arguments)
+        assert (code, stdout) == (2, ""), arguments
+        assert message in stderr.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_ablate(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+    found = SimpleNamespace(
+        table=Table([["start", "93.1"]], ("Step", "Top-1 (%)")),
+        answer=["Up it went."],
+        report=tmp_path / "report.html",
+        failures=[],
+    )
+
+    def ablate(road: str, **options: Any) -> SimpleNamespace:
+        asked.update(options, road=road)
+        return found
+
+    monkeypatch.setattr(training, "ablate", ablate)
+    arguments = ("ablate", "--road", "a-road", "--seeds", 2, "--recipe", "small-data,sgd")
+    for failures, expected in (([], 0), (["one"], 1)):
+        found.failures = failures
+        code, out, _ = command(*arguments, "--rate-factors", "0.3,1", "--epochs", 5)
+        assert code == expected
+    assert "93.1" in out
+    assert "Up it went." in out
+    assert asked["road"] == "a-road"
+    assert asked["recipe"] == ("small-data", "sgd")
+    assert asked["rate_factors"] == (0.3, 1.0)
+    assert asked["seeds"] == (0, 1)
+    assert asked["steps"] is None
+    assert asked["epochs"] == 5
+    assert asked["width_multiplier"] == 1.0
