@@ -20,7 +20,7 @@ class FuseReport:
 
     folded: tuple[str, ...]  # norms that are part of a convolution now
     standardized: tuple[str, ...]  # convolutions whose kernel is standardized once and for all
-    kept: tuple[str, ...]  # batch norms that stay, since no convolution can take them
+    kept: tuple[str, ...]  # norms of these kinds that stay, since no convolution can take them
     layers: int  # fewer than before
     params: int  # fewer than before, trained ones and statistics
 
@@ -146,6 +146,8 @@ def _assign(layer: Any, fold: Fold) -> None:
     layer.set_weights([kernel] if fold.border else [kernel, bias])
 
 
-def _count_layers(model: Any) -> int:
+def _count_layers(model: keras.Model) -> int:
+    """Of a model and those inside it, but for the inputs, which `Sequential` does not list."""
     layers = [x.layer if isinstance(x, Remat) else x for x in model.layers]
-    return sum(_count_layers(x) if is_functional(x) else 1 for x in layers)
+    counted = [x for x in layers if not isinstance(x, keras.layers.InputLayer)]
+    return sum(_count_layers(x) if is_functional(x) else 1 for x in counted)

@@ -120,11 +120,15 @@ def padded(layer: Any) -> bool:
 
 def border_options(layer: Any, zeros: int) -> dict[str, Any]:
     """The arguments of `BorderBias` for a convolution behind `zeros` rows and columns of zeros."""
+    if type(layer) is keras.layers.Dense:  # a 1x1 convolution
+        return {"kernel_size": (1, 1), "padding": "valid", "zeros": zeros}
     options: dict[str, Any] = {"kernel_size": layer.kernel_size, "strides": layer.strides}
-    if type(layer) in SYMMETRIC and not getattr(layer, "asymmetric", False):
-        return options | {"padding": "valid", "zeros": zeros + (layer.kernel_size[0] - 1) // 2}
-    dilation = (1, 1) if type(layer) in SYMMETRIC else layer.dilation_rate
-    return options | {"padding": layer.padding, "zeros": zeros, "dilation_rate": dilation}
+    if type(layer) not in SYMMETRIC:
+        dilation = layer.dilation_rate
+        return options | {"padding": layer.padding, "zeros": zeros, "dilation_rate": dilation}
+    if getattr(layer, "asymmetric", False):
+        return options | {"padding": "same", "zeros": zeros}
+    return options | {"padding": "valid", "zeros": zeros + (layer.kernel_size[0] - 1) // 2}
 
 
 def _array(variable: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_vitcnn.inference import fuse_algebra as algebra
 from keras_vitcnn.inference.fuse_algebra import Folding
 from keras_vitcnn.inference.fuse_graph import Graph
-from keras_vitcnn.layers import Padding2D, Remat, StandardizedConv2D
+from keras_vitcnn.layers import ChannelAffine, Padding2D, Remat, StandardizedConv2D
 
 
 @dataclass
@@ -53,8 +53,13 @@ class Plan:
             if (affine := algebra.affine(self._layers.get(name))) is not None
         ]
         norms = [norm for norm in norms if not self._fold_behind(*norm)]
-        norms = [norm for norm in reversed(norms) if not self._fold_in_front(*norm)]
-        self.kept = [name for name, _ in reversed(norms)]
+        for norm in reversed(norms):
+            self._fold_in_front(*norm)
+        self.kept = [
+            name
+            for name in self._graph.sources
+            if isinstance(self._layers.get(name), keras.layers.BatchNormalization | ChannelAffine)
+        ]
 
     @property
     def changes(self) -> bool:
@@ -92,20 +97,19 @@ class Plan:
         self._drop(norm, [])
         return True
 
-    def _fold_in_front(self, norm: str, affine: tuple[np.ndarray, np.ndarray]) -> bool:
+    def _fold_in_front(self, norm: str, affine: tuple[np.ndarray, np.ndarray]) -> None:
         """Fold a norm into all the convolutions that it feeds, or into none."""
         if not self._graph.is_simple(norm):
-            return False
+            return
         targets = [self._target(name, norm) for name in self._graph.consumers[norm]]
         found = [target for target in targets if target is not None]
         if len(found) < max(1, len(targets)):
-            return False
+            return
         for name, zeros, border in found:
             fold = self._fold(name)
             fold.zeros, fold.border = zeros, border
             fold.numbers = fold.numbers.in_front(*affine)
         self._drop(norm, [name for name, *_ in found])
-        return True
 
     def _target(self, name: str, norm: str) -> tuple[str, int, bool] | None:
         """The convolution that `name` is or pads for, as (name, zeros in front, has a border)."""

@@ -69,3 +69,12 @@ class BorderBias(keras.layers.Layer):
 
     def compute_output_shape(self, y_shape: tuple, x_shape: tuple) -> tuple:
         return y_shape
+
+    def get_config(self) -> dict:  # Keras' own refuses the policy of another layer
+        return super().get_config() | {
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilation_rate": self.dilation_rate,
+            "padding": self.padding,
+            "zeros": self.zeros,
+        }
