@@ -30,6 +30,11 @@ class Case(NamedTuple):
 
 MAP = ((3, 5, 4, 6),)
 CASES = {
+    "BorderBias": Case(
+        lambda **k: layers.BorderBias((3, 5), (2, 1), (1, 1), "same", 1, **k),
+        ((3, 4, 6, 5), (3, 5, 4, 2)),
+        False,
+    ),
     "ChannelAffine": Case(lambda **k: layers.ChannelAffine("zeros", **k)),
     "ClassToken": Case(lambda **k: layers.ClassToken(**k), ((3, 7, 6),), False),
     "Conv2D": Case(
