@@ -315,7 +315,7 @@ __all__ = [
 ]
 
 # What building a model does not need comes when it is first named: `kv.training.compare`.
-_ON_DEMAND = ("data", "training")
+_ON_DEMAND = ("data", "speed", "training")
 
 
 def __getattr__(name: str) -> ModuleType:

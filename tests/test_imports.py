@@ -34,6 +34,7 @@ LEVELS = [
     {"models"},
     {"ablation", "weights", "inference", "analysis"},
     {"training", "data"},
+    {"speed"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

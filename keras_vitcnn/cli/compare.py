@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from keras_vitcnn.cli import backend
+from keras_vitcnn.cli import backend, tables
 
 POSITIVE = click.IntRange(min=1)
 
@@ -159,21 +159,6 @@ def compare(backend_name: str | None, models: tuple[str, ...], out: Path, **opti
         hint = f"run the same command again to go on in {out}" if started else "nothing was written"
         click.echo(f"interrupted; {hint}", err=True)
         raise click.Abort from None
-    _show(comparison)
+    answer, report = " ".join(comparison.answer), f"Report: {comparison.report}"
+    tables.show(comparison.table.header, comparison.table.rows, answer, report)
     return 1 if comparison.failures else 0
-
-
-def _show(comparison: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 120
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, heading in enumerate(comparison.table.header):
-        table.add_column(heading, justify="right" if number else "left")
-    for row in comparison.table.rows:
-        table.add_row(*row)
-    console.print(table, "", " ".join(comparison.answer), "", sep="\n")
-    console.print(f"Report: {comparison.report}", soft_wrap=True)

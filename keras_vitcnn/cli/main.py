@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from keras_vitcnn import __version__
+from keras_vitcnn.cli.benchmark import benchmark
 from keras_vitcnn.cli.compare import compare
 from keras_vitcnn.cli.list_models import list_models
 from keras_vitcnn.cli.predict import predict
@@ -29,6 +30,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+cli.add_command(benchmark)
 cli.add_command(compare)
 cli.add_command(list_models)
 cli.add_command(predict)

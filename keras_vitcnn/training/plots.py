@@ -15,6 +15,22 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "osD^vP"
 LINES = ("-", "--", ":", "-.")  # for the seventh model and later ones
 INK = "#1a2230"
+STYLE = {
+    "font.size": 13,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "lines.linewidth": 2,
+    "lines.markersize": 6,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,23 +100,7 @@ def _figure(
     import matplotlib
     from matplotlib.figure import Figure
 
-    style = {
-        "font.size": 13,
-        "axes.edgecolor": INK,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "text.color": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": INK,
-        "grid.alpha": 0.15,
-        "lines.linewidth": 2,
-        "lines.markersize": 6,
-    }
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 4.3), layout="constrained")
         axes = figure.add_subplot()
         kind(axes, series)
