@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_vitcnn.extras import require
-from keras_vitcnn.speed import report, worker
+from keras_vitcnn.speed import processes, report
 from keras_vitcnn.speed.points import Point, grid
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.records import Record, append_line, drop_half_line, read_lines
@@ -99,9 +99,9 @@ def _point_job(point: Point) -> Record:
 
 def _measured(job: Record, seconds: float) -> Record:
     if job["kind"] == report.PEAK:
-        return worker.matmul_peak(job["dtype"])
+        return processes.matmul_peak(job["dtype"])
     fields = {name: job[name] for name in Point.__dataclass_fields__}
-    return worker.measured(Point(**fields), seconds)
+    return processes.measured(Point(**fields), seconds)
 
 
 def _key(line: Record) -> tuple[Any, ...]:

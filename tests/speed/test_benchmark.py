@@ -8,7 +8,7 @@ import keras
 import pytest
 
 import keras_vitcnn as kv
-from keras_vitcnn.speed import benchmark, report, steps, worker
+from keras_vitcnn.speed import benchmark, processes, report, steps
 from keras_vitcnn.training.records import read_lines
 from tests import helpers
 
@@ -40,7 +40,7 @@ def test_points_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_why_a_process_failed_is_its_result() -> None:
     point = kv.speed.Point(model="ViTTiny16", image_size=16, batch_size=10**9)
-    failure = worker.measured(point, 1.0)["failure"]
+    failure = processes.measured(point, 1.0)["failure"]
     assert "Error" in failure or "SIGKILL" in failure
 
 
@@ -67,8 +67,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(f"peak of {dtype}")
         return {"macs_per_second": 48e9, "machine": MACHINE}
 
-    monkeypatch.setattr(worker, "measured", point)
-    monkeypatch.setattr(worker, "matmul_peak", peak)
+    monkeypatch.setattr(processes, "measured", point)
+    monkeypatch.setattr(processes, "matmul_peak", peak)
     return asked
 
 
