@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from keras_vitcnn.config import check_choice, check_positive
 from keras_vitcnn.models import trunk
@@ -12,7 +13,11 @@ from keras_vitcnn.models.registry import find
 from keras_vitcnn.training.settings import DTYPES
 
 MODES = ("inference", "training")
-JIT = {"auto": "auto", "on": True, "off": False}  # -> jit_compile of keras.Model.compile
+JIT: dict[str, str | bool] = {
+    "auto": "auto",
+    "on": True,
+    "off": False,
+}  # -> jit_compile of keras.Model.compile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ def grid(
     Raises:
         ValueError: for a combination that can't work, and for an empty argument.
     """
-    axes = {
+    axes: dict[str, list[Any]] = {
         "models": list(models),
         "modes": list(modes),
         "dtypes": list(dtypes),
