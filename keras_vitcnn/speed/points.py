@@ -13,11 +13,8 @@ from keras_vitcnn.models.registry import find
 from keras_vitcnn.training.settings import DTYPES
 
 MODES = ("inference", "training")
-JIT: dict[str, str | bool] = {
-    "auto": "auto",
-    "on": True,
-    "off": False,
-}  # -> jit_compile of keras.Model.compile
+# -> jit_compile of keras.Model.compile
+JIT: dict[str, str | bool] = {"auto": "auto", "on": True, "off": False}
 
 
 @dataclass(frozen=True, kw_only=True)
