@@ -317,7 +317,7 @@ __all__ = [
 ]
 
 # What building a model does not need comes when it is first named: `kv.training.compare`.
-_ON_DEMAND = ("ablation", "data", "training")
+_ON_DEMAND = ("ablation", "data", "speed", "training")
 
 
 def __getattr__(name: str) -> ModuleType:

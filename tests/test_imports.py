@@ -34,6 +34,7 @@ LEVELS = [
     {"models"},
     {"ablation", "weights", "inference", "analysis"},
     {"training", "data"},
+    {"speed"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -73,13 +74,13 @@ def test_parts_that_a_model_does_not_need_come_on_demand():
         """
         import sys
         import keras_vitcnn as kv
-        parts = [f"keras_vitcnn.{name}" for name in ("ablation", "data", "training")]
+        parts = [f"keras_vitcnn.{name}" for name in ("ablation", "data", "speed", "training")]
         before = [part in sys.modules for part in parts]
         print(before, kv.training.compare.__name__, kv.data.load.__name__, hasattr(kv, "nothing"))
         print(kv.ablation.road.__name__)
         """
     )
-    assert output.splitlines()[-2:] == ["[False, False, False] compare load False", "road"]
+    assert output.splitlines()[-2:] == ["[False, False, False, False] compare load False", "road"]
 
 
 def imported(file: Path, *, at_import: bool = False) -> Iterator[tuple[str, list[str]]]:

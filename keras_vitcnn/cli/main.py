@@ -9,6 +9,7 @@ import click
 
 from keras_vitcnn import __version__
 from keras_vitcnn.cli.ablate import ablate
+from keras_vitcnn.cli.benchmark import benchmark
 from keras_vitcnn.cli.compare import compare
 from keras_vitcnn.cli.list_models import list_models
 from keras_vitcnn.cli.predict import predict
@@ -31,6 +32,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(ablate)
+cli.add_command(benchmark)
 cli.add_command(compare)
 cli.add_command(list_models)
 cli.add_command(predict)

@@ -15,7 +15,7 @@ def resumable(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        started = (out / "settings.json").exists()
+        started = out.is_dir() and any(out.iterdir())
         hint = f"run the same command again to go on in {out}" if started else "nothing was written"
         click.echo(f"interrupted; {hint}", err=True)
         raise click.Abort from None

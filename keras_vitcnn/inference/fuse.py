@@ -9,7 +9,7 @@ import keras
 
 from keras_vitcnn.inference.fuse_algebra import border_options
 from keras_vitcnn.inference.fuse_plan import Fold, Plan, is_functional
-from keras_vitcnn.layers import BorderBias, Remat, StandardizedConv2D
+from keras_vitcnn.layers import BorderBias, Conv2D, Remat, StandardizedConv2D
 
 ATTRIBUTES = ("variant", "load_report", "preprocessing")  # what this library notes on a model
 
@@ -133,7 +133,7 @@ def _copied(layer: Any, fold: Fold | None) -> Any:
     if fold is not None:
         config["use_bias"] = not fold.border
         if kind is StandardizedConv2D:
-            kind = keras.layers.Conv2D
+            kind = Conv2D
             del config["epsilon"]
     if kind is keras.layers.Lambda:  # its function is in this process already
         return kind.from_config(config, safe_mode=False)

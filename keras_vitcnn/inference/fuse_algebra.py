@@ -11,14 +11,23 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vitcnn.layers import ChannelAffine, DepthwiseConv2D, GroupedConv2D, StandardizedConv2D
+from keras_vitcnn.layers import (
+    ChannelAffine,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GroupedConv2D,
+    StandardizedConv2D,
+)
 
+DENSE = (keras.layers.Dense, Dense)
 DEPTHWISE = (keras.layers.DepthwiseConv2D, DepthwiseConv2D)
 SYMMETRIC = (DepthwiseConv2D, GroupedConv2D)  # pad themselves alike on both sides
 # Subclasses of these may do anything, so only the types themselves are taken.
 LINEAR = (
+    *DENSE,
     keras.layers.Conv2D,
-    keras.layers.Dense,
+    Conv2D,
     GroupedConv2D,
     StandardizedConv2D,
     *DEPTHWISE,
@@ -44,7 +53,7 @@ class Folding:
         if type(layer) is StandardizedConv2D:
             mean, variance = kernel.mean((0, 1, 2)), kernel.var((0, 1, 2))
             kernel = (kernel - mean) / np.sqrt(variance + layer.epsilon)
-        elif type(layer) is keras.layers.Dense:
+        elif type(layer) in DENSE:
             kernel = kernel[None, None]
         elif type(layer) in DEPTHWISE:  # (height, width, channels, multiplier)
             groups = kernel.shape[2]
@@ -120,7 +129,7 @@ def padded(layer: Any) -> bool:
 
 def border_options(layer: Any, zeros: int) -> dict[str, Any]:
     """The arguments of `BorderBias` for a convolution behind `zeros` rows and columns of zeros."""
-    if type(layer) is keras.layers.Dense:  # a 1x1 convolution
+    if type(layer) in DENSE:  # a 1x1 convolution
         return {"kernel_size": (1, 1), "padding": "valid", "zeros": zeros}
     options: dict[str, Any] = {"kernel_size": layer.kernel_size, "strides": layer.strides}
     if type(layer) not in SYMMETRIC:

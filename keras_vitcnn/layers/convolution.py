@@ -26,8 +26,9 @@ class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, channels last, in the fastest form.
 
     Args:
-        filters, kernel_size, strides, padding, **kwargs: as of the Keras layer; strides are
-            alike along both axes, `data_format` is fixed.
+        filters, kernel_size, strides, padding, **kwargs: as of the Keras layer, whose own form runs
+            where kernels or strides are not square, and with groups or dilation. `data_format` is
+            fixed.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,6 +36,9 @@ class Conv2D(keras.layers.Conv2D):
         super().__init__(*args, **kwargs)
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        square = len(set(self.kernel_size)) == len(set(self.strides)) == 1
+        if not square or self.groups > 1 or set(self.dilation_rate) != {1}:
+            return super().convolution_op(inputs, kernel)
         return conv2d(inputs, kernel, self.strides[0], self.padding)
 
 

@@ -59,8 +59,13 @@ def free_memory() -> None:
         import jax
 
         jax.clear_caches()
+    trim_memory()
+
+
+def trim_memory() -> None:
+    """Give what was freed back to the system, where the C library keeps it otherwise."""
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps freed memory else
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
         if trim:
             trim(0)
 

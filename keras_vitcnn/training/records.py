@@ -56,7 +56,7 @@ class RunFolder:
         if merged != old:
             write_atomically(self.path / "settings.json", json.dumps(merged, indent=2) + "\n")
         for file in (self.results, self.baseline):
-            _drop_half_line(file)
+            drop_half_line(file)
         return added
 
     def settings(self) -> Record:
@@ -73,23 +73,31 @@ class RunFolder:
 
     def records(self, file: Path) -> list[Record]:
         """All whole records, the last one of a (model, seed) counts."""
-        found = {}
-        if file.exists():
-            for line in file.read_text("utf-8").splitlines():
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue  # cut off by a crash
-                found[record["model"], record["seed"]] = record
-        return list(found.values())
+        return list({(line["model"], line["seed"]): line for line in read_lines(file)}.values())
 
     @staticmethod
     def append(file: Path, record: Record) -> None:
         """Add one line that survives whatever happens after this call."""
-        with file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(file, record)
+
+
+def read_lines(file: Path) -> list[Record]:
+    """The whole records of a file of JSON lines, [] if there is none."""
+    records = []
+    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue  # cut off by a crash
+    return records
+
+
+def append_line(file: Path, record: Record) -> None:
+    """Add one line of JSON that survives whatever happens after this call."""
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(record) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -106,7 +114,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _drop_half_line(file: Path) -> None:
+def drop_half_line(file: Path) -> None:
     """Cut what a crash left behind the last whole line, so that the next record gets its own."""
     if file.exists():
         content = file.read_bytes()

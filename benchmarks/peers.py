@@ -1,0 +1,235 @@
+"""Measure these models beside those of other libraries, and write docs/performance.md.
+
+    python -m benchmarks.peers                      (everything, or what is still missing of it)
+    python -m benchmarks.peers --models ConvNeXt-T --modes inference --again
+
+Every library has a process of its own on every backend. All of them build and compile first; then
+they are timed in turns, round after round (A B C A B C ...), so that what else happens on the
+machine strikes all of them. Building and the first call are timed in fresh processes, in rounds
+too. Each finished timing is a line in benchmarks/results/peers.jsonl; a stopped run goes on with
+the rounds that are not complete. The page is written from that file alone (--page-only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import performance
+from benchmarks.contenders import ARCHITECTURES, INFERENCE, START, TRAINING, Contender, contenders
+from keras_vitcnn.training.records import append_line, drop_half_line, read_lines, write_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks/results/peers.jsonl"
+PAGE = ROOT / "docs/performance.md"
+FEWEST, MOST = 3, 200  # steps of one slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What is measured together."""
+
+    model: str
+    mode: str
+    batch_size: int
+    image_size: int
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.mode}"
+
+
+class Worker:
+    """A process of worker.py; a death is an answer like any other failure."""
+
+    def __init__(self, backend: str) -> None:
+        keras_backend = "torch" if backend == "openvino" else backend
+        env = os.environ | {"KERAS_BACKEND": keras_backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker"],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if line:
+            return json.loads(line)
+        self.log.seek(0)
+        said = self.log.read().strip().splitlines()
+        last = f": {said[-1][:200]}" if said else ""
+        return {"failure": f"its process ended with {self.process.wait()}{last}"}
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.log):
+            if stream:
+                stream.close()
+
+
+class Run:
+    """The rounds that the results lack, measured and written down one by one."""
+
+    def __init__(self, results: Path, rounds: int, seconds: float) -> None:
+        self.results = results
+        self.rounds = rounds
+        self.seconds = seconds
+
+    def missing(self, group: Group, all_of_them: list[Contender]) -> list[int]:
+        """The rounds in which somebody who can take part did not; all if somebody is new."""
+        found = performance.series(read_lines(self.results), **vars(group))
+        if any(str(one) not in found for one in all_of_them):
+            return list(range(self.rounds))
+        able = [found[str(one)] for one in all_of_them if not found[str(one)].reason]
+        return [n for n in range(self.rounds) if any(n not in one.rounds for one in able)]
+
+    def write(self, group: Group, contender: Contender, what: dict[str, Any]) -> None:
+        append_line(self.results, {**vars(group), **vars(contender), **what})
+        if "round" in what:
+            slow = sorted(what["seconds"])[len(what["seconds"]) // 2]
+            outcome = f"round {what['round'] + 1}: {slow:.3f} s"
+        else:
+            outcome = what.get("absent") or what.get("failure") or "ready"
+        print(f"{time.strftime('%H:%M:%S')} {group}: {contender}: {outcome}", flush=True)
+
+    def steps(self, group: Group, all_of_them: list[Contender], rounds: Iterable[int]) -> None:
+        """Prepare everybody, then time slices of steps in turns."""
+        workers: dict[tuple[str, str], Worker] = {}
+        counts: dict[Contender, int] = {}
+        try:
+            for one in all_of_them:
+                if one.process not in workers:
+                    workers[one.process] = Worker(one.backend)
+                answer = workers[one.process].ask(_request(group, one))
+                self.write(group, one, {"prepared": True} | answer)
+                if "step_seconds" in answer:
+                    wanted = math.ceil(self.seconds / answer["step_seconds"])
+                    counts[one] = min(max(wanted, FEWEST), MOST)
+            for number in rounds:
+                for one in list(counts):
+                    ask = {"measure": one.way, "steps": counts[one]}
+                    answer = workers[one.process].ask(ask)
+                    if "failure" in answer:
+                        del counts[one]
+                        self.write(group, one, {"prepared": True} | answer)
+                    else:
+                        self.write(group, one, {"round": number} | answer)
+        finally:
+            for worker in workers.values():
+                worker.close()
+
+    def starts(self, group: Group, all_of_them: list[Contender], rounds: Iterable[int]) -> None:
+        """Build and call in a fresh process each, in turns."""
+        failed: set[Contender] = set()
+        for number in rounds:
+            for one in all_of_them:
+                if one in failed:
+                    continue
+                worker = Worker(one.backend)
+                try:
+                    answer = worker.ask(_request(group, one))
+                finally:
+                    worker.close()
+                self.write(group, one, {"prepared": True} | answer)
+                if "first_seconds" in answer:
+                    seconds = [answer["build_seconds"] + answer["first_seconds"]]
+                    self.write(group, one, {"round": number, "seconds": seconds})
+                else:
+                    failed.add(one)
+
+
+def _request(group: Group, contender: Contender) -> dict[str, Any]:
+    mode = INFERENCE if group.mode == START else group.mode
+    return {"prepare": contender.way, **vars(group), **vars(contender), "mode": mode}
+
+
+def groups(args: argparse.Namespace) -> list[Group]:
+    """The asked ones in the order of the table of architectures."""
+    return [
+        Group(model=name, mode=mode, batch_size=args.batch_size, image_size=args.image_size)
+        for name, architecture in ARCHITECTURES.items()
+        for mode in architecture.modes
+        if name in args.models and mode in args.modes
+    ]
+
+
+def forget(results: Path, asked: list[Group]) -> None:
+    """Drop the results of these groups."""
+    kept = [
+        line
+        for line in read_lines(results)
+        if not any(vars(group).items() <= line.items() for group in asked)
+    ]
+    write_atomically(results, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0]
+    )
+    modes = (INFERENCE, TRAINING, START)
+    parser.add_argument("--models", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
+    parser.add_argument("--modes", nargs="+", choices=modes, default=modes)
+    parser.add_argument("--libraries", nargs="+", help="only these (default: all)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one timed slice, about")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--again", action="store_true", help="measure what was measured before")
+    parser.add_argument("--page-only", action="store_true", help="measure nothing")
+    args = parser.parse_args(arguments)
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    drop_half_line(args.results)
+    if not args.page_only:
+        measure(args)
+    setting = {"batch_size": args.batch_size, "image_size": args.image_size}
+    lines = [line for line in read_lines(args.results) if setting.items() <= line.items()]
+    if not lines:
+        parser.error(f"{args.results} holds no results of {setting}; run without --page-only")
+    write_atomically(args.page, performance.page(lines))
+    print(f"wrote {args.page}")
+    return 0
+
+
+def measure(args: argparse.Namespace) -> None:
+    asked = groups(args)
+    if args.again:
+        forget(args.results, asked)
+    run = Run(args.results, args.rounds, args.seconds)
+    for group in asked:
+        taking_part = [
+            one
+            for one in contenders(ARCHITECTURES[group.model], group.mode)
+            if not args.libraries or one.library in args.libraries
+        ]
+        rounds = run.missing(group, taking_part)
+        if rounds:
+            timed = run.starts if group.mode == START else run.steps
+            timed(group, taking_part, rounds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
