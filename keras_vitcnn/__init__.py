@@ -6,7 +6,7 @@ from types import ModuleType
 from keras_vitcnn import analysis, blocks, layers, models, ops
 from keras_vitcnn.analysis import Complexity, complexity
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
-from keras_vitcnn.inference import fuse
+from keras_vitcnn.inference import fuse, predictor
 from keras_vitcnn.models import build, config_of, create_model, list_models, list_weights
 from keras_vitcnn.models.bit import (
     BiTConfig,
@@ -313,6 +313,7 @@ __all__ = [
     "load_weights",
     "models",
     "ops",
+    "predictor",
     "to_timm",
 ]
 

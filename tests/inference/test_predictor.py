@@ -1,0 +1,120 @@
+"""A predictor gives what the model gives: for any number of images, in their order."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vitcnn as kv
+from tests import helpers
+
+TOLERANCE = 1e-4
+BATCH = 4
+
+
+def built(name: str, **options: Any) -> keras.Model:
+    model = kv.build(helpers.TINY[name], input_shape=(16, 16, 3), classes=5, **options)
+    helpers.randomize(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return built("convnext")
+
+
+@pytest.fixture(scope="module")
+def predict(model: keras.Model) -> kv.inference.Predictor:
+    return kv.predictor(model, batch_size=BATCH)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 9])
+def test_any_number_of_images(
+    model: keras.Model, predict: kv.inference.Predictor, count: int
+) -> None:
+    images = helpers.images(9, 16)[:count]
+    found = predict(images)
+    assert isinstance(found, np.ndarray) and found.shape == (count, 5)
+    if count:
+        expected = helpers.outputs(model, images)
+        assert np.abs(found - expected).max() <= TOLERANCE
+
+
+def test_an_image_gets_the_same_bits_wherever_it_stands(predict: kv.inference.Predictor) -> None:
+    images = helpers.images(9, 16)
+    whole = predict(images)
+    assert np.array_equal(whole[:3], predict(images[:3]))
+    assert np.array_equal(whole[8:], predict(images[8:]))
+
+
+def test_bytes_are_images_too(model: keras.Model, predict: kv.inference.Predictor) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype="uint8")
+    expected = helpers.outputs(model, images.astype("float32"))
+    assert np.abs(predict(images) - expected).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["resnet", "gresnet", "vit", "swin"])
+def test_norms_are_folded_and_answers_stay(name: str) -> None:
+    model, images = built(name, classifier_activation=None), helpers.images(3, 16)
+    expected = helpers.outputs(model, images)
+    found = kv.predictor(model, batch_size=2)(images)
+    assert np.abs(found - expected).max() <= TOLERANCE * max(1, np.abs(expected).max())
+
+
+def test_it_is_compiled_once() -> None:
+    calls = []
+
+    @keras.saving.register_keras_serializable("tests")
+    class Counted(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            calls.append(x.shape)
+            return x
+
+    image = keras.Input((4, 4, 3))
+    predict = kv.predictor(keras.Model(image, Counted()(image)), batch_size=2)
+    predict(np.zeros((2, 4, 4, 3), "float32"))
+    before = len(calls)
+    for count in (0, 1, 2, 5):
+        predict(np.zeros((count, 4, 4, 3), "float32"))
+    if keras.backend.backend() == "torch":
+        assert {tuple(shape) for shape in calls[before:]} == {(2, 4, 4, 3)}
+    else:
+        assert len(calls) == before
+
+
+def test_later_training_does_not_change_it() -> None:
+    for name in ("vit", "resnet"):
+        model, images = built(name), helpers.images(2, 16)
+        predict = kv.predictor(model, batch_size=2)
+        before = predict(images)
+        helpers.randomize(model, seed=5)
+        assert np.array_equal(before, predict(images))
+
+
+def test_several_outputs_keep_their_structure() -> None:
+    image = keras.Input((6, 6, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    model = keras.Model(image, {"map": keras.layers.ReLU()(image), "mean": pooled})
+    x = np.random.default_rng(0).normal(size=(3, 6, 6, 3)).astype("float32")
+    found = kv.predictor(model, batch_size=2)(x)
+    np.testing.assert_allclose(found["map"], np.maximum(x, 0), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found["mean"], x.mean(axis=(1, 2)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (1, 16, 15, 3), (1, 16, 16, 4), (2,)])
+def test_other_shapes_are_refused(predict: kv.inference.Predictor, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\(n, 16, 16, 3\).*Received: images of shape"):
+        predict(np.zeros(shape))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "8"])
+def test_bad_batch_sizes_are_refused(model: keras.Model, batch_size: Any) -> None:
+    with pytest.raises(ValueError, match=r"`batch_size` must be.*Received: batch_size="):
+        kv.predictor(model, batch_size=batch_size)
+
+
+def test_models_of_two_inputs_are_refused() -> None:
+    one, two = keras.Input((2,)), keras.Input((2,))
+    with pytest.raises(ValueError, match="one input"):
+        kv.predictor(keras.Model([one, two], keras.layers.Add()([one, two])))
