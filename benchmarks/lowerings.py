@@ -1,0 +1,205 @@
+"""Time every lowering of every convolution, and print the table of ops/convolution.py.
+
+    python -m benchmarks.lowerings [--backend jax] [--dtype float32] [--xla] [--rounds 5]
+
+Forward and backward, batch 8, shapes of the zoo. The lowerings of a cell take turns, round by
+round. Results are added to benchmarks/results/lowerings.jsonl; run it on a machine that does
+nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "lowerings.jsonl"
+BATCH = 8
+# (operation, kernel, side, channels, group width, strides)
+CELLS = [
+    ("depthwise", 7, 56, 96, 1, 1),  # ConvNeXt-T, stage by stage
+    ("depthwise", 7, 28, 192, 1, 1),
+    ("depthwise", 7, 14, 384, 1, 1),
+    ("depthwise", 7, 7, 768, 1, 1),
+    ("depthwise", 3, 112, 32, 1, 1),  # EfficientNet-B0
+    ("depthwise", 3, 112, 96, 1, 2),
+    ("depthwise", 5, 14, 480, 1, 1),
+    ("grouped", 3, 56, 128, 4, 1),  # ResNeXt-50, stage by stage
+    ("grouped", 3, 28, 256, 8, 1),
+    ("grouped", 3, 14, 512, 16, 1),
+    ("grouped", 3, 7, 1024, 32, 1),
+    ("grouped", 3, 28, 192, 64, 1),  # RegNetY-4GF
+    ("grouped", 3, 14, 512, 64, 1),
+    ("dense", 3, 56, 64, 64, 1),  # ResNet-50
+    ("dense", 3, 14, 256, 256, 1),
+    ("dense", 2, 28, 192, 192, 2),  # ConvNeXt-T between stages
+]
+
+
+def convolution(cell: tuple) -> Callable[[Any, Any], Any]:
+    from keras_vitcnn import ops
+
+    operation, _kernel, _side, channels, width, strides = cell
+    if operation == "depthwise":
+        return lambda x, k: ops.depthwise_conv2d(x, k, strides)
+    if operation == "grouped":
+        return lambda x, k: ops.grouped_conv2d(x, k, channels // width, strides)
+    padding = "same" if strides == 1 else "valid"
+    return lambda x, k: ops.conv2d(x, k, strides, padding)
+
+
+def inputs(cell: tuple, dtype: str) -> list[Any]:
+    import keras
+    import numpy as np
+
+    operation, kernel, side, channels, width, _strides = cell
+    last = 1 if operation == "depthwise" else channels
+    taps = (kernel, kernel, channels if operation == "depthwise" else width, last)
+    rng = np.random.default_rng(0)
+    shapes = ((BATCH, side, side, channels), taps)
+    arrays = (rng.normal(size=shape).astype("float32") for shape in shapes)
+    return [keras.ops.cast(keras.ops.convert_to_tensor(a), dtype) for a in arrays]
+
+
+def forward(run: Callable, name: str) -> Callable:
+    """The convolution in one lowering."""
+    from keras_vitcnn.ops import lowering
+
+    def lowered(x: Any, kernel: Any) -> Any:
+        with lowering(name):
+            return run(x, kernel)
+
+    return lowered
+
+
+def backward(run: Callable, name: str) -> Callable:
+    """Forward, and the gradients of its squared sum in the image and in the kernel."""
+    import keras
+
+    lowered = forward(run, name)
+
+    def loss(x: Any, kernel: Any) -> Any:
+        return keras.ops.sum(keras.ops.square(lowered(x, kernel)))
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.grad(loss, (0, 1))
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        def gradients(x: Any, kernel: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch((x, kernel))
+                value = loss(x, kernel)
+            return tape.gradient(value, (x, kernel))
+
+        return gradients
+    import torch
+
+    def derived(*args: Any) -> Any:
+        leaves = [arg.detach().requires_grad_() for arg in args]
+        return torch.autograd.grad(loss(*leaves), leaves)
+
+    return derived
+
+
+def compiled(function: Callable, xla: bool) -> Callable:
+    """As the backend runs models."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=xla)
+    return function
+
+
+def wait_for(result: Any) -> None:
+    """Read one number of each result, which has to be computed for it, on a GPU too."""
+    import keras
+
+    for tensor in keras.tree.flatten(result):
+        keras.ops.convert_to_numpy(tensor[(0,) * len(tensor.shape)])
+
+
+def measure(cell: tuple, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Milliseconds: lowering -> {"forward", "backward"}, medians over rounds that take turns."""
+    from keras_vitcnn.ops.convolution import CHOICES
+
+    names = [n for n in CHOICES[cell[0]] if n != "view" or args.backend == "torch"]
+    tensors, run = inputs(cell, args.dtype), convolution(cell)
+    steps = {
+        (name, way.__name__): compiled(way(run, name), args.xla)
+        for name in names
+        for way in (forward, backward)
+    }
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in steps}
+    for step in steps.values():
+        wait_for(step(*tensors))
+    for _ in range(args.rounds):
+        for key, step in steps.items():
+            wait_for(step(*tensors))  # the lowering before has emptied the caches
+            start = time.perf_counter()
+            wait_for(step(*tensors))
+            times[key].append(1e3 * (time.perf_counter() - start))
+    found: dict[str, dict[str, float]] = {name: {} for name in names}
+    for (name, way), values in times.items():
+        found[name][way] = statistics.median(values)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), default="jax")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--xla", action="store_true", help="compile TensorFlow's graphs with XLA")
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    os.environ["KERAS_BACKEND"] = args.backend
+    from keras_vitcnn.ops.convolution import LOWERINGS, device
+
+    RESULTS.parent.mkdir(exist_ok=True)
+    totals: dict[str, dict[str, float]] = {}
+    for cell in CELLS:
+        found = measure(cell, args)
+        for name, times in found.items():
+            sums = totals.setdefault(cell[0], {})
+            sums[name] = sums.get(name, 0.0) + sum(times.values())
+        shown = "   ".join(
+            f"{name} {times['forward']:.1f} / {times['backward']:.1f}"
+            for name, times in found.items()
+        )
+        print(f"{cell}: {shown} ms", flush=True)
+        record = {
+            "backend": args.backend + ("-xla" if args.xla else ""),
+            "device": device(),
+            "dtype": args.dtype,
+            "cpus": os.cpu_count(),
+            "cell": cell,
+            "milliseconds": found,
+        }
+        with RESULTS.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+    print("\n# forward and backward of all shapes together, milliseconds")
+    for operation, sums in totals.items():
+        best = min(sums, key=lambda name: sums[name])
+        now = LOWERINGS.get((operation, args.backend, device()), "native")
+        note = "" if best == now else f"  # the table has {now}: {sums[now]:.0f}"
+        print(
+            f'("{operation}", "{args.backend}", "{device()}"): "{best}",  # {sums[best]:.0f}{note}'
+        )
+
+
+if __name__ == "__main__":
+    main()
