@@ -75,6 +75,9 @@ POSITIVE = click.IntRange(min=1)
     help="Time between two checkpoints of the whole state.",
 )
 @click.option(
+    "--teacher", help="Of a recipe that distils: a .keras file or the folder of a training."
+)
+@click.option(
     "--distribute",
     type=click.Choice(["data", "model"]),
     default=None,

@@ -44,6 +44,8 @@ class Checkpoints:
             OSError: if it can't be written; the last good checkpoint stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        for unfinished in self.folder.glob(f".{PATTERN}*"):
+            unfinished.unlink()
         path = self.folder / f"step_{notes['step']:09d}.npz"
         arrays = {name: _stored(variable) for name, variable in state(model).items()}
         with replaced(path) as stream:
@@ -109,7 +111,8 @@ def _stored(variable: keras.Variable) -> np.ndarray:
 
 
 def _read(path: Path) -> Checkpoint:
-    with np.load(path, allow_pickle=False) as file:
+    # NumPy itself would leave a damaged file open.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         values = {name: file[name] for name in file.files}  # checks the sums
     notes = json.loads(str(values.pop(NOTES)))
     return Checkpoint(path=path, notes=notes, values=values)

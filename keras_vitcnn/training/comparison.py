@@ -99,6 +99,11 @@ def compare(
         if not value:
             raise ValueError(f"`{argument}` must not be empty. Received: {argument}={value}")
     asked = Settings(data=str(data), recipe=recipe_of(recipe), **settings)
+    if asked.recipe.distillation:
+        raise ValueError(
+            "A comparison has no teacher; use a recipe that needs none, or `fit`. "
+            f"Received: distillation={asked.recipe.distillation!r}"
+        )
     require("matplotlib", "plot")
     folder = RunFolder(out)
     with Reporter(show_progress) as reporter:

@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -117,9 +116,8 @@ def evaluate(model: keras.Model, split: Split, batch_size: int = 64) -> Evaluati
 
 def predicted(model: keras.Model, split: Split, batch_size: int) -> np.ndarray:
     """The outputs for all images, of the weights' average where the optimizer keeps one."""
-    average: list[Any] = [keras.callbacks.SwapEMAWeights()] if optimizers.averages(model) else []
-    batches = feed(EvalBatches(split, batch_size))
-    return model.predict(batches, verbose=0, callbacks=average)[: len(split)]
+    with optimizers.averaged(model):
+        return model.predict(feed(EvalBatches(split, batch_size)), verbose=0)[: len(split)]
 
 
 def check_labels(labels: np.ndarray, classes: int) -> None:

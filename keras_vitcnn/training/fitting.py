@@ -17,10 +17,12 @@ import numpy as np
 from keras_vitcnn import data as images
 from keras_vitcnn.data import ImageData, TrainBatches
 from keras_vitcnn.data.batches import feed, steps_per_epoch
+from keras_vitcnn.extras import require
 from keras_vitcnn.models import adapt_to_image_size, build, scale_width
 from keras_vitcnn.models.registry import find
 from keras_vitcnn.training import measure, optimizers
 from keras_vitcnn.training.checkpoint import Checkpoints, restore, state
+from keras_vitcnn.training.distillation import distillation_loss, pupil, teacher_of
 from keras_vitcnn.training.distribution import Devices, devices
 from keras_vitcnn.training.evaluation import Evaluation, check_labels, evaluate
 from keras_vitcnn.training.progress import Reporter
@@ -66,6 +68,7 @@ def fit(
     weights: Any = None,
     checkpoint_minutes: float = 10.0,
     distribute: str = "",
+    teacher: str | Path | keras.Model | None = None,
     data_dir: str | Path | None = None,
     show_progress: bool = False,
     **settings: Any,
@@ -90,6 +93,7 @@ def fit(
         checkpoint_minutes: between two checkpoints; there is one at the end, too.
         distribute: `"data"` or `"model"`, see `keras_vitcnn.training.distribution.devices`; the
             result does not depend on it, but for batch statistics, which are a device's own.
+        teacher: of a recipe that distils: a model, a `.keras` file, or the folder of a training.
         data_dir: of prepared tensorflow-datasets.
         show_progress: bars on stderr.
         **settings: further fields of `keras_vitcnn.training.Settings`.
@@ -97,19 +101,21 @@ def fit(
     Raises:
         ValueError: for anything that can't work, and for an `out` that holds another training.
         OSError: if data can't be read or a checkpoint not be written.
+        ImportError: with the command that installs what is missing.
         Diverged: if the loss stops being finite, with the step, its images and the checkpoint.
     """
     name = find(model).name
+    require("matplotlib", "plot")
     chosen = recipe_of(recipe, model=name)
     asked = Settings(
         data=str(data),
         recipe=chosen,
-        epochs=epochs or chosen.epochs,
-        batch_size=batch_size or chosen.batch_size,
-        image_size=image_size or chosen.image_size,
+        epochs=chosen.epochs if epochs is None else epochs,
+        batch_size=chosen.batch_size if batch_size is None else batch_size,
+        image_size=chosen.image_size if image_size is None else image_size,
         **settings,
     )
-    _check(asked, accumulate, checkpoint_minutes)
+    _check(asked, accumulate, checkpoint_minutes, teacher is not None)
     folder, used = Path(out), devices(distribute)
     used.check(asked.batch_size // accumulate)
     with Reporter(show_progress and used.writes) as reporter, used.scope():
@@ -136,6 +142,7 @@ def fit(
             accumulate=accumulate,
             remat=remat,
             weights=str(weights),
+            teacher=None if teacher is None else str(teacher),
             data_fingerprint=found.fingerprint,
             class_names=list(found.class_names),
             backend=keras.backend.backend(),
@@ -143,6 +150,8 @@ def fit(
         _check_folder(folder, plain)
         keras.utils.set_random_seed(seed)
         built = _built(name, found, decided, weights, remat)
+        if teacher is not None:
+            training.pupil = pupil(built, teacher_of(teacher))
         if used.writes:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / SETTINGS, json.dumps(plain, indent=2) + "\n")
@@ -180,6 +189,7 @@ class _Training:
         self.seed = seed
         self.accumulate = accumulate
         self.devices = used
+        self.pupil: keras.Model | None = None  # the model beside its teacher
         self.reporter = reporter
         self.folder = folder
         self.checkpoints = Checkpoints(folder / "checkpoints")
@@ -198,8 +208,11 @@ class _Training:
             recipe, model, self.settings.batch_size, self.settings.dtype, self.accumulate
         )
         model.compile(optimizer, optimizers.loss(recipe), jit_compile=jit_compile())
+        trained = self.pupil or model
+        if self.pupil:
+            trained.compile(optimizer, distillation_loss(recipe), jit_compile=jit_compile())
         total_steps.assign(self.total)
-        self.devices.prepare(model)
+        self.devices.prepare(trained)
         step, history, losses = self._resumed(model)
         bar = self.reporter.bar("training", self.total)
         self.reporter.bars.advance(bar, step)
@@ -212,7 +225,7 @@ class _Training:
                 left = math.inf
             watch = Watch(self.reporter, bar, seconds=max(left, 0.0))
             batches = self._batches(step, stop)
-            model.fit(feed(batches), shuffle=False, verbose=0, callbacks=[watch])
+            trained.fit(feed(batches), shuffle=False, verbose=0, callbacks=[watch])
             if watch.failed_step is not None:
                 raise self._diverged(f"The loss became {watch.loss}", step + watch.failed_step)
             losses.append((self.devices.mean(watch.loss), watch.steps))
@@ -321,10 +334,8 @@ def _built(
 
 def _use_average(model: keras.Model) -> None:
     """Leave the average of the weights, where there is one, in the model."""
-    if optimizers.averages(model):
-        swap = keras.callbacks.SwapEMAWeights()
-        swap.set_model(model)
-        swap.on_test_begin()
+    for weight, average in optimizers.averages(model):
+        weight.assign(average)
 
 
 def _save_model(model: keras.Model, path: Path) -> None:
@@ -333,7 +344,7 @@ def _save_model(model: keras.Model, path: Path) -> None:
     temporary.replace(path)
 
 
-def _check(settings: Settings, accumulate: int, checkpoint_minutes: float) -> None:
+def _check(settings: Settings, accumulate: int, checkpoint_minutes: float, taught: bool) -> None:
     if accumulate < 1 or settings.batch_size % accumulate:
         raise ValueError(
             f"`accumulate` must be a divisor of the batch size, {settings.batch_size}. "
@@ -354,10 +365,11 @@ def _check(settings: Settings, accumulate: int, checkpoint_minutes: float) -> No
             "No accelerator is in use, and processors compute float16 slowly or not at all: use "
             "mixed_bfloat16 or float32. Received: dtype='mixed_float16'"
         )
-    if settings.recipe.distillation:
+    if taught != bool(settings.recipe.distillation):
+        mend = "set `distillation` to 'hard' or 'soft'" if taught else "give a `teacher`"
         raise ValueError(
-            "The recipe distils from a teacher, which `fit` does not do: set distillation= "
-            f"(nothing). Received: distillation={settings.recipe.distillation!r}"
+            f"A recipe that distils and a teacher belong together: {mend}. "
+            f"Received: distillation={settings.recipe.distillation!r}"
         )
 
 

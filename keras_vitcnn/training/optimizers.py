@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vitcnn.training.layer_groups import depths, undecayed
@@ -129,11 +132,37 @@ def _one(recipe: Recipe, rate: Any, alone: list[Any], accumulate: int) -> Any:
     return built
 
 
-def averages(model: keras.Model) -> bool:
-    """Whether a compiled model's optimizer keeps an average of the weights."""
+def averages(model: keras.Model) -> list[tuple[keras.Variable, keras.Variable]]:
+    """Every trainable weight of a compiled model with its average; empty where none is kept."""
     built = getattr(model, "optimizer", None)
     built = getattr(built, "inner_optimizer", built)
-    return any(getattr(part, "use_ema", False) for part in getattr(built, "optimizers", [built]))
+    named = {
+        variable.path.rsplit("/", 1)[-1]: variable
+        for part in getattr(built, "optimizers", [built])
+        if getattr(part, "use_ema", False)
+        for variable in part.variables
+    }
+    if not named:
+        return []
+    weights = model.trainable_variables
+    return [(weight, named[f"{weight.path.replace('/', '_')}_average"]) for weight in weights]
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """The averages of the weights, where the optimizer keeps some, in their place for a while.
+
+    Keras' `SwapEMAWeights` loses the weights on PyTorch, where NumPy sees a variable's own memory.
+    """
+    pairs = averages(model)
+    before = [np.array(keras.ops.convert_to_numpy(weight)) for weight, _ in pairs]
+    for weight, average in pairs:
+        weight.assign(average)
+    try:
+        yield
+    finally:
+        for (weight, _), value in zip(pairs, before, strict=True):
+            weight.assign(value)
 
 
 def _summed_replicas() -> int:

@@ -37,9 +37,9 @@ OUR_NAMES = {
 }
 
 
-def drawn(name: str) -> list[list[tuple[str, float]]]:
+def drawn(name: str, draws: int = DRAWS) -> list[list[tuple[str, float]]]:
     rng = np.random.default_rng(0)
-    return [policy(name).draw(rng) for _ in range(DRAWS)]
+    return [policy(name).draw(rng) for _ in range(draws)]
 
 
 def test_rand_augment_draws_what_timm_draws(timm: ModuleType) -> None:
@@ -102,7 +102,7 @@ def test_trivial_wide_covers_torchvision_s_space(timm: ModuleType) -> None:
 
     space = TrivialAugmentWide()._augmentation_space(31)
     assert len(space) == len(TRIVIAL_WIDE)
-    lists = drawn("trivial-wide")
+    lists = drawn("trivial-wide", 5 * DRAWS)
     assert {len(found) for found in lists} == {1}
     values: dict[str, set[float]] = {}
     for ((name, value),) in lists:

@@ -69,4 +69,5 @@ def test_the_table_and_the_picture(tmp_path: Path) -> None:
     ]
     from PIL import Image
 
-    assert Image.open(picture).size[0] > 300
+    with Image.open(picture) as image:
+        assert image.size[0] > 300

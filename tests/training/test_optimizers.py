@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from keras_vitcnn import build, config_of
+from keras_vitcnn.data import Split
 from keras_vitcnn.training import optimizer, recipe
+from keras_vitcnn.training.checkpoint import Checkpoints, restore, state
+from keras_vitcnn.training.evaluation import predicted
 from keras_vitcnn.training.layer_groups import depths, undecayed
-from keras_vitcnn.training.optimizers import averages, binary_loss, loss, schedule
+from keras_vitcnn.training.optimizers import averaged, averages, binary_loss, loss, schedule
 from keras_vitcnn.training.schedules import WarmupCosine, WarmupSteps
 from keras_vitcnn.weights.names import timm_names
 from tests.helpers import TINY, to_numpy
@@ -52,7 +55,8 @@ def test_the_schedule_is_saved_with_its_length() -> None:
         config = rate.get_config()
         assert config["total_steps"] == 50
         again = type(rate).from_config(config)
-        assert [float(again(i)) for i in range(50)] == [float(rate(i)) for i in range(50)]
+        steps = keras.ops.arange(50)
+        np.testing.assert_allclose(to_numpy(again(steps)), to_numpy(rate(steps)), rtol=1e-6)
 
 
 def test_steps_fall_by_ten_at_the_milestones() -> None:
@@ -62,7 +66,7 @@ def test_steps_fall_by_ten_at_the_milestones() -> None:
     assert rates == pytest.approx([0.1] * 30 + [0.01] * 30 + [0.001] * 30, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", [n for n in TINY if n not in ("convnext_v2",)])
+@pytest.mark.parametrize("name", [n for n in TINY if n not in ("gresnet", "vit_c")])
 def test_what_decays_is_what_timm_decays(name: str) -> None:
     """timm: filters and matrices, without embeddings, tokens, position tables."""
     shape = (32, 32, 3)
@@ -133,7 +137,9 @@ def test_steps_are_pytorch_s(name: str) -> None:
     )
     model = dense()
     built, _ = optimizer(asked, model, 8)
-    kernel, bias = (torch.tensor(np.array(to_numpy(w)), requires_grad=True) for w in model.weights)
+    kernel, bias = (
+        torch.tensor(np.array(to_numpy(w), "float32"), requires_grad=True) for w in model.weights
+    )
     groups = [{"params": [kernel], "weight_decay": 0.3}, {"params": [bias], "weight_decay": 0.0}]
     theirs: Any
     if name == "sgd":
@@ -208,11 +214,16 @@ def test_layer_decay_trains_and_saves(dtype: str, tmp_path: Any) -> None:
     assert averages(model)
     inner = getattr(built, "inner_optimizer", built)
     assert int(to_numpy(inner.iterations)) == 4
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
-    parts = getattr(again.optimizer, "inner_optimizer", again.optimizer).optimizers
-    assert len(parts) == len(inner.optimizers)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(model, {"step": 4})
+    kept = [np.array(to_numpy(variable)) for variable in state(model).values()]
+    model.fit(x, np.eye(3)[[0, 1, 2, 0]], batch_size=2, shuffle=False, verbose=0)
+    last, _ = checkpoints.last()
+    assert last is not None
+    restore(model, last)
+    for variable, value in zip(state(model).values(), kept, strict=True):
+        np.testing.assert_array_equal(to_numpy(variable), value)
+    assert len(inner.optimizers) == 4
 
 
 def test_the_average_is_evaluated_and_the_weights_stay() -> None:
@@ -228,10 +239,12 @@ def test_the_average_is_evaluated_and_the_weights_stay() -> None:
         model.fit(x, y, batch_size=8, verbose=0)
         average = 0.8 * average + 0.2 * to_numpy(model.weights[0])
     last = np.array(to_numpy(model.weights[0]))
-    swap = keras.callbacks.SwapEMAWeights()
-    np.testing.assert_allclose(
-        model.predict(x, verbose=0, callbacks=[swap]), x @ average, rtol=1e-4, atol=1e-5
-    )
+    with averaged(model):
+        np.testing.assert_allclose(to_numpy(model.weights[0]), average, rtol=1e-4, atol=1e-5)
+        expected = x @ average
+    np.testing.assert_array_equal(to_numpy(model.weights[0]), last)
+    split = Split(x, y.argmax(axis=1))
+    np.testing.assert_allclose(predicted(model, split, 4), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(to_numpy(model.weights[0]), last)
     assert np.abs(average - last).max() > 1e-3
 
