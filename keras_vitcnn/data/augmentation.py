@@ -109,8 +109,9 @@ def resized_crop_box(
         ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
         columns, rows = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < columns <= width and 0 < rows <= height:
-            left, top = rng.integers(width - columns + 1), rng.integers(height - rows + 1)
-            return int(left), int(top), int(left) + columns, int(top) + rows
+            left = int(rng.integers(width - columns + 1))
+            top = int(rng.integers(height - rows + 1))
+            return left, top, left + columns, top + rows
     columns = min(width, round(height * RATIO[1]))
     rows = min(height, round(width / RATIO[0]))
     left, top = (width - columns) // 2, (height - rows) // 2

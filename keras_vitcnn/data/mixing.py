@@ -22,12 +22,12 @@ def erase(image: np.ndarray, rng: np.random.Generator) -> None:
     height, width = image.shape[:2]
     for _ in range(TRIES):
         area = rng.uniform(*ERASED) * height * width
-        aspect = math.exp(rng.uniform(*np.log(ASPECT)))
+        aspect = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
         rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if rows < height and columns < width:
             top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
             noise = rng.standard_normal((rows, columns, 3), "float32")
-            part = np.float32(IMAGENET_MEAN) + np.float32(IMAGENET_STD) * noise
+            part = np.array(IMAGENET_MEAN, "float32") + np.array(IMAGENET_STD, "float32") * noise
             image[top : top + rows, left : left + columns] = 255 * part
             return
 
@@ -62,7 +62,8 @@ def mix(
     if drawn >= probability or not (mixup or cutmix):
         return images, labels
     cut = bool(cutmix) and (not mixup or switched < switch)
-    ratio = rng.beta(*2 * [cutmix if cut else mixup])
+    alpha = cutmix if cut else mixup
+    ratio = rng.beta(alpha, alpha)
     if cut:
         rows, columns = _box(images.shape[1:3], ratio, rng)
         mixed = images.copy()

@@ -47,9 +47,10 @@ class Checkpoints:
         for unfinished in self.folder.glob(f".{PATTERN}*"):
             unfinished.unlink()
         path = self.folder / f"step_{notes['step']:09d}.npz"
-        arrays = {name: _stored(variable) for name, variable in state(model).items()}
+        arrays: dict[str, Any] = {name: _stored(kept) for name, kept in state(model).items()}
+        arrays[NOTES] = np.array(json.dumps(notes))
         with replaced(path) as stream:
-            np.savez(stream, **arrays, **{NOTES: np.array(json.dumps(notes))})
+            np.savez(stream, **arrays)
         for old in self.paths()[:-KEPT]:
             old.unlink()
         return path
@@ -60,7 +61,7 @@ class Checkpoints:
 
     def last(self) -> tuple[Checkpoint | None, list[str]]:
         """The last one that can be read, and what is wrong with those after it."""
-        complaints = []
+        complaints: list[str] = []
         for path in reversed(self.paths()):
             try:
                 return _read(path), complaints

@@ -186,7 +186,7 @@ def _built(config: Any, data: ImageData, settings: Settings) -> keras.Model:
         input_shape=_input_shape(data),
         classes=len(data.class_names),
         classifier_activation=None,
-        drop_path_rate=settings.drop_path_rate,
+        drop_path_rate=settings.drop_path_rate or 0.0,
         dtype=settings.dtype,
     )
 

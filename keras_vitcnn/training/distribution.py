@@ -165,7 +165,7 @@ def _through_ddp(model: keras.Model) -> None:
     """Have `fit` run the model inside `DistributedDataParallel`, which averages gradients."""
     import torch
 
-    parallel = torch.nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    parallel = torch.nn.parallel.DistributedDataParallel(model)
     tracker = next(metric for metric in model.metrics if metric.name == "loss")
 
     def train_step(data: Any) -> Any:

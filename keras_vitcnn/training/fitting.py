@@ -158,7 +158,7 @@ def fit(
         reporter.say(found.description)
         reporter.say(f"recipe {chosen.name}: {chosen.rule(decided.batch_size)}")
         evaluation, history = training.run(built, checkpoint_minutes)
-        _use_average(built)
+        optimizers.use_averages(built)
     if used.writes:
         evaluation.write(folder, found.class_names)
         _save_model(built, folder / MODEL)
@@ -330,12 +330,6 @@ def _built(
         dtype=settings.dtype,
         remat=remat,
     )
-
-
-def _use_average(model: keras.Model) -> None:
-    """Leave the average of the weights, where there is one, in the model."""
-    for weight, average in optimizers.averages(model):
-        weight.assign(average)
 
 
 def _save_model(model: keras.Model, path: Path) -> None:

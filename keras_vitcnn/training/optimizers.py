@@ -154,15 +154,23 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
     Keras' `SwapEMAWeights` loses the weights on PyTorch, where NumPy sees a variable's own memory.
     """
-    pairs = averages(model)
-    before = [np.array(keras.ops.convert_to_numpy(weight)) for weight, _ in pairs]
-    for weight, average in pairs:
-        weight.assign(average)
+    before = [_copy(weight) for weight, _ in averages(model)]
+    use_averages(model)
     try:
         yield
     finally:
-        for (weight, _), value in zip(pairs, before, strict=True):
+        for (weight, _), value in zip(averages(model), before, strict=True):
             weight.assign(value)
+
+
+def use_averages(model: keras.Model) -> None:
+    """Put the averages of the weights, where the optimizer keeps some, in their place."""
+    for weight, average in averages(model):
+        weight.assign(_copy(average))  # itself would be one array on JAX, and deleted for both
+
+
+def _copy(variable: keras.Variable) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def _summed_replicas() -> int:

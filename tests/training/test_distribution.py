@@ -37,7 +37,8 @@ SCRIPT = """
 
 
 def run(model: str, optimizer: str, out: str | Path, kind: str = "") -> list[dict]:
-    asked = recipe("sgd" if optimizer == "sgd" else "small-data", mixup=0.8, cutmix=1.0)
+    name = "sgd" if optimizer == "sgd" else "small-data"
+    asked = recipe(name, mixup=0.8, cutmix=1.0, learning_rate=0.02, reference_batch_size=None)
     done = fit(model, "digits", out, recipe=asked, distribute=kind, **QUICK)
     return done.history
 
