@@ -224,15 +224,17 @@ class _Training:
             if self.devices.processes > 1:  # they would not stop at the same step
                 left = math.inf
             watch = Watch(self.reporter, bar, seconds=max(left, 0.0))
-            batches = self._batches(step, stop)
-            trained.fit(feed(batches), shuffle=False, verbose=0, callbacks=[watch])
+            batches = feed(self._batches(step, stop))
+            trained.fit(batches, shuffle=False, verbose=0, callbacks=[watch])
             if watch.failed_step is not None:
                 raise self._diverged(f"The loss became {watch.loss}", step + watch.failed_step)
             losses.append((self.devices.mean(watch.loss), watch.steps))
             step += watch.steps
             if step == stop:
                 evaluation = evaluate(model, self.data.val, self.batch_size)
-                history.append(self._entry(step, losses, evaluation, watch.seconds))
+                waited = getattr(batches, "waited", 0.0) / max(watch.seconds, 1e-9)
+                history.append(self._entry(step, losses, evaluation, waited))
+                history[-1]["seconds"] = round(watch.seconds, 3)
                 losses = []
             if step == self.total or time.monotonic() - saved >= 60 * checkpoint_minutes:
                 self._save(model, {"step": step, "history": history, "losses": losses})
@@ -264,9 +266,7 @@ class _Training:
             part=self.devices.part,
         )
 
-    def _entry(
-        self, step: int, losses: list[Any], evaluation: Evaluation, seconds: float
-    ) -> Record:
+    def _entry(self, step: int, losses: list[Any], evaluation: Evaluation, waited: float) -> Record:
         entry = {
             "epoch": step / self.per_epoch,
             "step": step,
@@ -275,11 +275,11 @@ class _Training:
             "val_loss": evaluation.loss,
             "val_top1": evaluation.top1,
             "val_top5": evaluation.top5,
-            "seconds": round(seconds, 3),
         }
         self.reporter.say(
             f"epoch {entry['epoch']:g} of {self.total // self.per_epoch}: "
             f"loss {entry['train_loss']:.3f}, top-1 {evaluation.top1:.1%}"
+            + (f", waiting for data: {waited:.0%}" if waited else "")
         )
         return entry
 

@@ -218,7 +218,7 @@ def _conditions(settings: Record, records: list[Record]) -> Table:
 def _tells(name: str, value: Any) -> bool:
     """Whether a field of a recipe is worth a reader's time."""
     field = next((field for field in fields(Recipe) if field.name == name), None)
-    if name in ("epochs", "batch_size", "image_size", "drop_path_rate"):
+    if name in ("source", "epochs", "batch_size", "image_size", "drop_path_rate"):
         return False  # the settings say what was done
     return name in ALWAYS_TOLD or field is None or value not in (field.default, [])
 
