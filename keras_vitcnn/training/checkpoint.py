@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_vitcnn.training.records import Record, replaced
+from keras_vitcnn.training.variables import value_of
 
 KEPT = 2
 PATTERN = "step_*.npz"
@@ -47,7 +48,7 @@ class Checkpoints:
         for unfinished in self.folder.glob(f".{PATTERN}*"):
             unfinished.unlink()
         path = self.folder / f"step_{notes['step']:09d}.npz"
-        arrays: dict[str, Any] = {name: _stored(kept) for name, kept in state(model).items()}
+        arrays: dict[str, Any] = {name: value_of(kept) for name, kept in state(model).items()}
         arrays[NOTES] = np.array(json.dumps(notes))
         with replaced(path) as stream:
             np.savez(stream, **arrays)
@@ -105,10 +106,6 @@ def restore(model: keras.Model, checkpoint: Checkpoint) -> None:
 def _places(names: Any) -> set[str]:
     """Owner, number and last part of the path: Keras numbers the optimizers of a process."""
     return {f"{'/'.join(name.split('/')[:2])}/{name.rsplit('/', 1)[1]}" for name in names}
-
-
-def _stored(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
 
 def _read(path: Path) -> Checkpoint:

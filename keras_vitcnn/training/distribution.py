@@ -26,12 +26,18 @@ class Devices:
     processes: int = 1
     scope: Callable[[], AbstractContextManager[Any]] = nullcontext
 
-    def check(self, batch_size: int) -> None:
-        """Raise `ValueError` unless a batch can be divided among the devices."""
+    def check(self, batch_size: int, clip_norm: float | None) -> None:
+        """Raise `ValueError` unless these devices can share a batch and give what one would."""
         if batch_size % self.count:
             raise ValueError(
                 f"The {self.count} devices share every batch: the batch size must be a multiple "
                 f"of {self.count}. Received: batch_size={batch_size}"
+            )
+        if self.count > 1 and clip_norm and keras.backend.backend() == "tensorflow":
+            raise ValueError(
+                "On TensorFlow every device clips its own gradients, before they are added up: "
+                "clip nothing (--set clip_norm=none), or use another backend. "
+                f"Received: clip_norm={clip_norm}"
             )
 
     @property

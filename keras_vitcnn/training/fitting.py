@@ -31,6 +31,7 @@ from keras_vitcnn.training.recipes import recipe as recipe_of
 from keras_vitcnn.training.records import Record, write_atomically
 from keras_vitcnn.training.runner import check_length, jit_compile
 from keras_vitcnn.training.settings import Settings, differences, flat
+from keras_vitcnn.training.variables import value_of
 from keras_vitcnn.training.watch import Watch
 
 SETTINGS = "settings.json"
@@ -117,7 +118,7 @@ def fit(
     )
     _check(asked, accumulate, checkpoint_minutes, teacher is not None)
     folder, used = Path(out), devices(distribute)
-    used.check(asked.batch_size // accumulate)
+    used.check(asked.batch_size // accumulate, chosen.clip_norm)
     with Reporter(show_progress and used.writes) as reporter, used.scope():
         found = images.load(
             asked.data,
@@ -293,7 +294,7 @@ class _Training:
         if not self.devices.writes:
             return
         for name, variable in state(model).items():
-            value = keras.ops.convert_to_numpy(variable.value)
+            value = value_of(variable)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise self._diverged(f"{name} stopped being finite", notes["step"] - 1)
         self.checkpoints.save(model, notes)

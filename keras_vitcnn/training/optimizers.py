@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_vitcnn.training.layer_groups import depths, undecayed
 from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.schedules import WarmupCosine, WarmupSteps
+from keras_vitcnn.training.variables import value_of
 
 
 @keras.saving.register_keras_serializable("keras_vitcnn")
@@ -154,7 +154,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
     Keras' `SwapEMAWeights` loses the weights on PyTorch, where NumPy sees a variable's own memory.
     """
-    before = [_copy(weight) for weight, _ in averages(model)]
+    before = [value_of(weight) for weight, _ in averages(model)]
     use_averages(model)
     try:
         yield
@@ -166,11 +166,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
 def use_averages(model: keras.Model) -> None:
     """Put the averages of the weights, where the optimizer keeps some, in their place."""
     for weight, average in averages(model):
-        weight.assign(_copy(average))  # itself would be one array on JAX, and deleted for both
-
-
-def _copy(variable: keras.Variable) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable))
+        weight.assign(value_of(average))  # itself would be one array on JAX, and deleted for both
 
 
 def _summed_replicas() -> int:

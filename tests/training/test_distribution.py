@@ -11,7 +11,7 @@ import keras
 import pytest
 
 from keras_vitcnn.training import fit, recipe
-from keras_vitcnn.training.distribution import devices
+from keras_vitcnn.training.distribution import Devices, devices
 from tests.helpers import ROOT
 
 BACKEND = keras.backend.backend()
@@ -38,7 +38,8 @@ SCRIPT = """
 
 def run(model: str, optimizer: str, out: str | Path, kind: str = "") -> list[dict]:
     name = "sgd" if optimizer == "sgd" else "small-data"
-    asked = recipe(name, mixup=0.8, cutmix=1.0, learning_rate=0.02, reference_batch_size=None)
+    options = {"learning_rate": 0.02, "reference_batch_size": None, "clip_norm": None}
+    asked = recipe(name, mixup=0.8, cutmix=1.0, **options)
     done = fit(model, "digits", out, recipe=asked, distribute=kind, **QUICK)
     return done.history
 
@@ -98,3 +99,12 @@ def test_kinds() -> None:
     if BACKEND != "jax":
         with pytest.raises(ValueError, match="Only JAX"):
             devices("model")
+
+
+def test_batches_and_clipping_that_devices_can_not_share() -> None:
+    with pytest.raises(ValueError, match=r"multiple of 3.*batch_size=16"):
+        Devices(count=3).check(16, None)
+    Devices(count=1).check(15, 1.0)
+    if BACKEND == "tensorflow":
+        with pytest.raises(ValueError, match=r"clip_norm=none.*clip_norm=1.0"):
+            Devices(count=2).check(16, 1.0)
