@@ -72,6 +72,7 @@ def in_two(folder: Path, kind: str, model: str, optimizer: str) -> list[dict]:
     return [dict(zip(names, map(float, line.split(",")), strict=True)) for line in lines[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.parametrize(
     ("kind", "optimizer"),
