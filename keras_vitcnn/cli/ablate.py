@@ -12,7 +12,9 @@ from keras_vitcnn.cli.compare import Names, compare
 from keras_vitcnn.cli.resume import resumable
 
 # The options that say on what and how to train are those of a comparison.
-SHARED = [option for option in compare.params if option.name not in ("models", "out", "recipe")]
+SHARED = [
+    option for option in compare.params if option.name not in ("models", "out", "recipe", "changes")
+]
 
 
 class Numbers(Names):

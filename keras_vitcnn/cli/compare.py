@@ -92,7 +92,15 @@ class Seeds(click.ParamType):
     "--recipe",
     default="small-data",
     show_default=True,
-    help="Optimizer, learning rate and all that belongs to it: small-data (AdamW) or sgd.",
+    help="Optimizer, learning rate, augmentation and all that belongs to it: small-data, sgd, or "
+    "one of the papers', such as convnext-300, deit-300 or resnet-90.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Change a field of the recipe, e.g. --set learning_rate=1e-3; may be repeated.",
 )
 @click.option(
     "--dtype",
@@ -103,9 +111,8 @@ class Seeds(click.ParamType):
 @click.option(
     "--drop-path-rate",
     type=click.FloatRange(0, 1, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Probability of leaving out the last block of a model while training.",
+    help="Probability of leaving out the last block of a model while training.  "
+    "[default: the recipe's]",
 )
 @click.option(
     "--width-multiplier",
@@ -134,7 +141,14 @@ class Seeds(click.ParamType):
     type=click.Choice(backend.BACKENDS),
     help="[default: $KERAS_BACKEND, else the first of these that is installed]",
 )
-def compare(backend_name: str | None, models: tuple[str, ...], out: Path, **options: Any) -> int:
+def compare(
+    backend_name: str | None,
+    models: tuple[str, ...],
+    out: Path,
+    recipe: str,
+    changes: tuple[str, ...],
+    **options: Any,
+) -> int:
     """Train several models on the same images and report which did best, and at what cost.
 
     All of them get the same images, the same recipe and the same budget. The report (report.html
@@ -153,8 +167,10 @@ def compare(backend_name: str | None, models: tuple[str, ...], out: Path, **opti
     backend.choose(backend_name)
     with resumable(out):
         from keras_vitcnn import training
+        from keras_vitcnn.training.recipes import changed
 
-        comparison = training.compare(models, out=out, show_progress=True, **options)
+        chosen = changed(training.recipe(recipe), changes)
+        comparison = training.compare(models, out=out, recipe=chosen, show_progress=True, **options)
     answer, report = " ".join(comparison.answer), f"Report: {comparison.report}"
     tables.show(comparison.table.header, comparison.table.rows, answer, report)
     return 1 if comparison.failures else 0

@@ -11,8 +11,10 @@ from keras_vitcnn import __version__
 from keras_vitcnn.cli.ablate import ablate
 from keras_vitcnn.cli.benchmark import benchmark
 from keras_vitcnn.cli.compare import compare
+from keras_vitcnn.cli.evaluate import evaluate
 from keras_vitcnn.cli.list_models import list_models
 from keras_vitcnn.cli.predict import predict
+from keras_vitcnn.cli.train import train
 
 FAILED = 1  # a model could not be trained
 WRONG_INPUT = 2
@@ -34,8 +36,10 @@ def cli(context: click.Context) -> None:
 cli.add_command(ablate)
 cli.add_command(benchmark)
 cli.add_command(compare)
+cli.add_command(evaluate)
 cli.add_command(list_models)
 cli.add_command(predict)
+cli.add_command(train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

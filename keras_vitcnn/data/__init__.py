@@ -1,5 +1,6 @@
 """Images in: scikit-learn's digits, folders, tensorflow-datasets; batches out, for any backend."""
 
+from keras_vitcnn.data.augmentation import Augmentation
 from keras_vitcnn.data.batches import EvalBatches, TrainBatches, augment
 from keras_vitcnn.data.datasets import ImageData, Split, load
 from keras_vitcnn.data.images import LazyImages, decode
@@ -8,6 +9,7 @@ from keras_vitcnn.data.preprocess import Preprocess, preprocess_for
 from keras_vitcnn.data.split import stratified, train_val_split
 
 __all__ = [
+    "Augmentation",
     "EvalBatches",
     "ImageData",
     "LazyImages",

@@ -1,35 +1,49 @@
-"""Batches for `fit` and `predict` on any backend, augmented in numpy, one draw per image."""
+"""Batches for `fit` and `predict` on any backend, one draw of the augmentation per image."""
 
 from __future__ import annotations
 
 import math
 import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_vitcnn.data.augmentation import Augmentation
 from keras_vitcnn.data.datasets import Split
 from keras_vitcnn.data.images import LazyImages
+from keras_vitcnn.data.mixing import erase, mix
+
+THREADS = min(16, os.cpu_count() or 1)  # Pillow works outside the interpreter's lock
 
 
 def augment(
-    images: np.ndarray, rng: np.random.Generator, *, flip: bool, translate: float
+    images: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    flip: bool,
+    translate: float,
+    rows: np.ndarray | None = None,
+    of: int | None = None,
 ) -> np.ndarray:
     """Shift each image by up to `translate` of its side, edges reflected, and mirror half of them.
 
     Both are one gather of pixels. `images`: (b, s, s, c); 4 pixels of 32 are `translate=0.125`.
+    They may be the `rows` of a batch of `of` images, and then get what they would get in there.
     """
-    count, size = images.shape[:2]
+    count, size = of or len(images), images.shape[1]
+    rows = np.arange(count) if rows is None else rows
     reach = min(round(translate * size), size - 1)
     reflected = np.pad(np.arange(size), reach, mode="reflect")
-    shifts = rng.integers(0, 2 * reach + 1, (2, count, 1))
-    rows, columns = reflected[shifts + np.arange(size)]  # (b, s) each
+    shifts = rng.integers(0, 2 * reach + 1, (2, count, 1))[:, rows]
+    lines, columns = reflected[shifts + np.arange(size)]  # (b, s) each
     if flip:
-        mirrored = rng.random(count) < 0.5
+        mirrored = (rng.random(count) < 0.5)[rows]
         columns[mirrored] = columns[mirrored, ::-1]
-    row_starts = (np.arange(count)[:, None] * size + rows) * size
-    pixels = (row_starts[:, :, None] + columns[:, None, :]).ravel()
+    starts = (np.arange(len(images))[:, None] * size + lines) * size
+    pixels = (starts[:, :, None] + columns[:, None, :]).ravel()
     return images.reshape(-1, images.shape[-1]).take(pixels, axis=0).reshape(images.shape)
 
 
@@ -37,8 +51,18 @@ class TrainBatches(keras.utils.PyDataset):
     """Full batches of `(images, one-hot labels)` from step `start` to step `stop` of a training.
 
     Step i is the same on every backend and in every process: its images come from a permutation
-    seeded by (seed, epoch), and its augmentation is seeded by (seed, step). What is left over at
-    the end of an epoch is dropped.
+    seeded by (seed, epoch), and what is done to them is seeded by (seed, step) and the place in the
+    batch. What is left over at the end of an epoch is dropped.
+
+    Args:
+        split: where the images are.
+        classes: columns of the labels.
+        batch_size: images of a step, in all processes together.
+        start, stop: steps.
+        seed: of order and augmentation.
+        flip: mirror half of the images.
+        augmentation: what else is done to them. Erased or mixed images are float32.
+        part: (number of this process, number of processes); each gets its share of every batch.
     """
 
     def __init__(
@@ -51,9 +75,12 @@ class TrainBatches(keras.utils.PyDataset):
         stop: int,
         seed: int = 0,
         flip: bool = False,
-        translate: float = 0.0,
+        augmentation: Augmentation | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
-        super().__init__(workers=_workers(split), max_queue_size=8)
+        self.augmentation = augmentation or Augmentation(translate=0.0)
+        busy = self.augmentation.varies or self.augmentation.photos
+        super().__init__(workers=THREADS if busy else _workers(split), max_queue_size=8)
         if batch_size > len(split):
             raise ValueError(
                 f"`batch_size` must be at most the number of training images, {len(split)}. "
@@ -66,7 +93,7 @@ class TrainBatches(keras.utils.PyDataset):
         self.stop = stop
         self.seed = seed
         self.flip = flip
-        self.translate = translate
+        self.rows = rows_of(part, batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:
@@ -74,18 +101,89 @@ class TrainBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         step = self.start + index
+        chosen = self.chosen(step)[self.rows]
+        augmentation = self.augmentation
+        images = self._cropped(chosen, step)
+        if augmentation.varies:
+            for place, row in enumerate(self.rows):
+                images[place] = self._varied(images[place], self._rng(step, row, 1))
+        if augmentation.mixes:
+            images = images.astype("float32")
+        if augmentation.erasing:
+            for place, row in enumerate(self.rows):
+                rng = self._rng(step, row, 2)
+                if rng.random() < augmentation.erasing:
+                    erase(images[place], rng)
+        images, labels = mix(
+            images,
+            self.one_hot[self.split.labels[chosen]],
+            np.random.default_rng((self.seed, 3, step)),
+            mixup=augmentation.mixup,
+            cutmix=augmentation.cutmix,
+            switch=augmentation.switch,
+        )
+        return in_data_format(images), labels
+
+    def chosen(self, step: int) -> np.ndarray:
+        """Indices of the images of a whole batch."""
         epoch, position = divmod(step, steps_per_epoch(len(self.split), self.batch_size))
-        chosen = self._epoch_order(epoch)[position * self.batch_size :][: self.batch_size]
-        rng = np.random.default_rng((self.seed, 1, step))
-        images = augment(self.split.images[chosen], rng, flip=self.flip, translate=self.translate)
-        return in_data_format(images), self.one_hot[self.split.labels[chosen]]
+        return self._epoch_order(epoch)[position * self.batch_size :][: self.batch_size]
+
+    def _cropped(self, chosen: np.ndarray, step: int) -> np.ndarray:
+        """The images, cropped or shifted and mirrored: (b, s, s, 3) uint8."""
+        augmentation, images = self.augmentation, self.split.images
+        if not augmentation.photos:
+            return augment(
+                images[chosen],
+                np.random.default_rng((self.seed, 1, step)),
+                flip=self.flip,
+                translate=augmentation.translate,
+                rows=self.rows,
+                of=self.batch_size,
+            )
+        sources = images.sources if isinstance(images, LazyImages) else images
+        size = images.shape[1]
+        batch = np.empty((len(chosen), size, size, 3), "uint8")
+        for place, (row, index) in enumerate(zip(self.rows, chosen, strict=True)):
+            rng = self._rng(step, row, 0)
+            pixels = np.asarray(augmentation.crop_photo(sources[index], size, rng))
+            batch[place] = pixels[:, ::-1] if self.flip and rng.random() < 0.5 else pixels
+        return batch
+
+    def _varied(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        from PIL import Image
+
+        return np.asarray(self.augmentation.vary(Image.fromarray(pixels), rng))
+
+    def _rng(self, step: int, row: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, 2, step, row, purpose))
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         known, order = self._order  # one attribute, so that threads never see half of a change
         if known != epoch:
-            order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.split))
+            count = len(self.split)
+            order = np.random.default_rng((self.seed, 0, epoch)).permutation(count)
+            order = order.repeat(self.augmentation.repeats)[:count]
             self._order = epoch, order
         return order
+
+
+def rows_of(part: tuple[int, int], batch_size: int) -> np.ndarray:
+    """Places in a batch that belong to one process: a row and its partner in mixing together.
+
+    Raises:
+        ValueError: if the batch can't be divided so.
+    """
+    number, count = part
+    if count > 1 and batch_size % (2 * count):
+        raise ValueError(
+            f"`batch_size` must be a multiple of {2 * count}, two for each of the {count} "
+            f"processes. Received: batch_size={batch_size}"
+        )
+    if count == 1:
+        return np.arange(batch_size)
+    half = np.arange(batch_size // 2).reshape(count, -1)[number]
+    return np.concatenate([half, batch_size - 1 - half[::-1]])
 
 
 class EvalBatches(keras.utils.PyDataset):
@@ -114,9 +212,11 @@ def feed(batches: keras.utils.PyDataset) -> Any:
     TensorFlow gets a `tf.data.Dataset` that asks for batches by number. Keras itself would go
     through `Dataset.from_generator`, which makes the C library hand every freed block back to the
     system: training a narrow ResNet18 on two CPU cores was measured to take twice as long.
+    The others get the batches made ahead in threads; Keras' own threads would hand out the second
+    batch first where `fit` looks at the first one to build the model.
     """
     if keras.backend.backend() != "tensorflow":
-        return batches
+        return Ahead(batches) if batches.workers > 1 else batches
     import tensorflow as tf
 
     like = [np.asarray(array) for array in batches[0]]
@@ -127,6 +227,29 @@ def feed(batches: keras.utils.PyDataset) -> Any:
 
     dataset = tf.data.Dataset.range(len(batches))
     return dataset.map(read, num_parallel_calls=batches.workers, deterministic=True).prefetch(2)
+
+
+class Ahead(keras.utils.PyDataset):
+    """Batches that threads make before they are asked for, in any order they are asked for."""
+
+    def __init__(self, batches: keras.utils.PyDataset) -> None:
+        super().__init__()
+        self.batches = batches
+        self.waited = 0.0  # seconds, for batches that were not ready
+        self._pool = ThreadPoolExecutor(batches.workers)
+        self._begun: dict[int, Future] = {}
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Any:
+        for number in range(index, min(index + 2 * self.batches.workers, len(self))):
+            if number not in self._begun:
+                self._begun[number] = self._pool.submit(self.batches.__getitem__, number)
+        started = time.perf_counter()
+        batch = self._begun.pop(index).result()
+        self.waited += time.perf_counter() - started
+        return batch
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -142,4 +265,4 @@ def in_data_format(images: np.ndarray) -> np.ndarray:
 
 def _workers(split: Split) -> int:
     """Decoding is worth threads; from memory one thread is ahead of any model."""
-    return min(4, os.cpu_count() or 1) if isinstance(split.images, LazyImages) else 1
+    return min(4, THREADS) if isinstance(split.images, LazyImages) else 1

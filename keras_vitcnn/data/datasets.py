@@ -23,6 +23,7 @@ class Split:
 
     images: np.ndarray | LazyImages
     labels: np.ndarray
+    files: tuple[Path, ...] = ()  # of a folder's images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,6 +52,7 @@ def load(
     limit_val: int | None = None,
     flip: bool | None = None,
     skip_bad_images: bool = False,
+    photos: bool = False,
     data_dir: str | Path | None = None,
     memory_budget: int = GIB,
     progress: Progress | None = None,
@@ -66,6 +68,8 @@ def load(
         limit_train, limit_val: at most so many images, every class keeping its share.
         flip: whether training may mirror images; by default not for digits, letters and signs.
         skip_bad_images: leave out files of a folder that can't be decoded, instead of raising.
+        photos: keep the training images as they are stored, for an augmentation that crops them
+            itself (`Augmentation.photos`); they are decoded batch by batch.
         data_dir: of prepared tensorflow-datasets; `$TFDS_DATA_DIR` by default.
         memory_budget: bytes of decoded images held in memory; a larger split is decoded batch by
             batch.
@@ -93,16 +97,8 @@ def load(
         for listing, (argument, limit) in zip((found.train, found.val), limits.items(), strict=True)
     )
     splits = [
-        Split(
-            load_images(
-                listing.fetch(np.arange(len(listing.labels))),
-                size,
-                memory_budget=memory_budget,
-                progress=progress,
-            ),
-            listing.labels.astype("int64"),
-        )
-        for listing in (train, val)
+        _split(listing, size, memory_budget=budget, progress=progress)
+        for listing, budget in ((train, 0 if photos else memory_budget), (val, memory_budget))
     ]
     return ImageData(
         name=name,
@@ -126,6 +122,13 @@ def _limited(listing: Listing, argument: str, limit: int | None, classes: int) -
             f"Received: {argument}={limit}"
         )
     return listing.part(stratified(listing.labels, limit))
+
+
+def _split(listing: Listing, size: int, *, memory_budget: int, progress: Progress | None) -> Split:
+    sources = listing.fetch(np.arange(len(listing.labels)))
+    images = load_images(sources, size, memory_budget=memory_budget, progress=progress)
+    files = tuple(source for source in sources if isinstance(source, Path))
+    return Split(images, listing.labels.astype("int64"), files)
 
 
 def _keeps_class_when_mirrored(name: str, class_names: tuple[str, ...]) -> bool:

@@ -15,6 +15,7 @@ Source = Path | bytes | np.ndarray
 Progress = Callable[[Sequence[Any], str], Iterator[Any]]  # (items, what is done to them) -> items
 
 GIB = 2**30
+ORIENTATION = 0x0112  # EXIF tag; 5 to 8 are quarter turns
 THREADS = min(4, os.cpu_count() or 1)  # Pillow releases the interpreter's lock
 
 
@@ -56,12 +57,25 @@ def decode(source: Source, size: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def upright(source: Source) -> Any:
-    """One image as a Pillow image: turned as its EXIF tag says, RGB, transparency on white."""
+def upright(source: Source, shrink: int = 1) -> Any:
+    """One image as a Pillow image: turned as its EXIF tag says, RGB, transparency on white.
+
+    A JPEG is decoded at 1/`shrink` (2, 4 or 8) of its size, which is several times faster; other
+    formats in full.
+    """
     from PIL import ImageOps
 
     with _opened(source) as opened:
+        if shrink > 1:
+            opened.draft("RGB", (opened.width // shrink, opened.height // shrink))
         return _rgb(ImageOps.exif_transpose(opened))
+
+
+def upright_size(source: Source) -> tuple[int, int]:
+    """(width, height) of `upright(source)`, from the header alone."""
+    with _opened(source) as opened:
+        turned = opened.getexif().get(ORIENTATION, 1) >= 5
+        return opened.size[::-1] if turned else opened.size
 
 
 def load_images(

@@ -1,18 +1,27 @@
-"""Training: recipes as data, the comparison of models under one of them, the walk along a road."""
+"""Training: recipes as data, one model under one of them, several compared, a road walked."""
 
 from keras_vitcnn.training.ablation import Ablation, ablate
 from keras_vitcnn.training.comparison import Comparison, compare
-from keras_vitcnn.training.recipes import RECIPES, Recipe, optimizer, recipe
+from keras_vitcnn.training.evaluation import Evaluation, evaluate
+from keras_vitcnn.training.fitting import Diverged, Fitted, fit
+from keras_vitcnn.training.optimizers import optimizer
+from keras_vitcnn.training.recipes import RECIPES, Recipe, recipe, recipes
 from keras_vitcnn.training.settings import Settings
 
 __all__ = [
     "RECIPES",
     "Ablation",
     "Comparison",
+    "Diverged",
+    "Evaluation",
+    "Fitted",
     "Recipe",
     "Settings",
     "ablate",
     "compare",
+    "evaluate",
+    "fit",
     "optimizer",
     "recipe",
+    "recipes",
 ]

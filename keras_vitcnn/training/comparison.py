@@ -14,16 +14,17 @@ import numpy as np
 from keras_vitcnn import data as images
 from keras_vitcnn.analysis import complexity
 from keras_vitcnn.data import ImageData
-from keras_vitcnn.data.batches import in_data_format
+from keras_vitcnn.data.batches import in_data_format, steps_per_epoch
 from keras_vitcnn.extras import require
 from keras_vitcnn.models import adapt_to_image_size, build, scale_width
 from keras_vitcnn.models.registry import find
-from keras_vitcnn.training import measure, recipes, report
+from keras_vitcnn.training import measure, report
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.recipes import Recipe
+from keras_vitcnn.training.recipes import recipe as recipe_of
 from keras_vitcnn.training.records import Record, RunFolder
 from keras_vitcnn.training.render import Table
-from keras_vitcnn.training.runner import train
+from keras_vitcnn.training.runner import check_length, train
 from keras_vitcnn.training.settings import Settings, flat
 
 BASELINE = "linear model"
@@ -97,7 +98,12 @@ def compare(
     for argument, value in (("models", names), ("seeds", seeds)):
         if not value:
             raise ValueError(f"`{argument}` must not be empty. Received: {argument}={value}")
-    asked = Settings(data=str(data), recipe=recipes.recipe(recipe), **settings)
+    asked = Settings(data=str(data), recipe=recipe_of(recipe), **settings)
+    if asked.recipe.distillation:
+        raise ValueError(
+            "A comparison has no teacher; use a recipe that needs none, or `fit`. "
+            f"Received: distillation={asked.recipe.distillation!r}"
+        )
     require("matplotlib", "plot")
     folder = RunFolder(out)
     with Reporter(show_progress) as reporter:
@@ -114,6 +120,7 @@ def compare(
         for addition in folder.open(plain):
             reporter.say(f"added to the comparison in {out}: {addition}")
         reporter.say(found.description)
+        reporter.say(f"recipe {asked.recipe.name}: {asked.recipe.rule(asked.batch_size)}")
         if len(missing) < len(names) * len(seeds):
             reporter.say(f"done already: {len(names) * len(seeds) - len(missing)} of the trainings")
         _baseline(folder, found, decided, seeds, reporter)
@@ -143,6 +150,7 @@ def load_images(
         limit_val=asked.limit_val,
         flip=asked.flip,
         skip_bad_images=asked.skip_bad_images,
+        photos=asked.recipe.photos,
         data_dir=data_dir,
         progress=reporter.track,
     )
@@ -150,6 +158,10 @@ def load_images(
         raise ValueError(
             "`batch_size` must be at most the number of training images, "
             f"{len(found.train)}. Received: batch_size={asked.batch_size}"
+        )
+    if asked.epochs is not None:
+        check_length(
+            asked.recipe, asked.epochs * steps_per_epoch(len(found.train), asked.batch_size)
         )
     return found, replace(asked, image_size=found.image_size, flip=found.flip)
 
@@ -190,7 +202,7 @@ def _built(config: Any, data: ImageData, settings: Settings) -> keras.Model:
         input_shape=_input_shape(data),
         classes=len(data.class_names),
         classifier_activation=None,
-        drop_path_rate=settings.drop_path_rate,
+        drop_path_rate=settings.drop_path_rate or 0.0,
         dtype=settings.dtype,
     )
 
@@ -239,7 +251,7 @@ def _baseline(
         minutes_per_model=None,
         dtype="float32",
         # A linear model has no use for what keeps a network from learning its images by heart.
-        recipe=recipes.recipe("small-data", weight_decay=0.0, label_smoothing=0.0, translate=0.0),
+        recipe=recipe_of("small-data", weight_decay=0.0, label_smoothing=0.0, translate=0.0),
     )
     data = replace(data, flip=False)
     for seed in seeds:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_vitcnn.training import plots
+from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.records import Record, RunFolder, write_atomically
 from keras_vitcnn.training.render import Document, Figure, Table, markdown, page
 
@@ -182,6 +183,9 @@ def results_table(
     return Table(rows, HEADER)
 
 
+ALWAYS_TOLD = ("optimizer", "learning_rate", "weight_decay")
+
+
 def _number(value: float | None, unit: float = 1.0, digits: int = 0) -> str:
     return "n/a" if value is None else f"{value / unit:,.{digits}f}"
 
@@ -201,14 +205,31 @@ def _conditions(settings: Record, records: list[Record]) -> Table:
         (
             "Recipe",
             f"{settings['recipe']}: "
-            + ", ".join(f"{name} {json.dumps(value)}" for name, value in recipe.items())
+            + ", ".join(f"{n} {json.dumps(v)}" for n, v in recipe.items() if _tells(n, v))
             + f"; peak learning rate at this batch size {peak}",
         ),
-        ("Augmentation", "shifts" + (" and mirror images" if settings["flip"] else "")),
+        ("Augmentation", _augmentation(recipe, settings["flip"])),
         ("Numbers", f"{settings['dtype']}, drop path rate {settings['drop_path_rate']:g}"),
         ("Width multiplier", f"{settings['width_multiplier']:g}"),
     ]
     return Table(rows)
+
+
+def _tells(name: str, value: Any) -> bool:
+    """Whether a field of a recipe is worth a reader's time."""
+    field = next((field for field in fields(Recipe) if field.name == name), None)
+    if name in ("source", "epochs", "batch_size", "image_size", "drop_path_rate"):
+        return False  # the settings say what was done
+    return name in ALWAYS_TOLD or field is None or value not in (field.default, [])
+
+
+def _augmentation(recipe: Record, flip: bool) -> str:
+    crops = {"shift": "shifts", "resized": "random resized crops", "simple": "random crops"}
+    parts = [crops[recipe.get("crop", "shift")], *(["mirror images"] if flip else [])]
+    parts += [recipe["policy"]] if recipe.get("policy") else []
+    named = {"color_jitter": "colour jitter", "erasing": "random erasing"}
+    named |= {"mixup": "mixup", "cutmix": "cutmix"}
+    return ", ".join([*parts, *(text for key, text in named.items() if recipe.get(key))])
 
 
 def _adaptations(records: list[Record]) -> list[str | Table]:

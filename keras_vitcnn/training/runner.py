@@ -12,10 +12,13 @@ import numpy as np
 
 from keras_vitcnn.data import EvalBatches, ImageData, Split, TrainBatches
 from keras_vitcnn.data.batches import feed, steps_per_epoch
-from keras_vitcnn.training import measure, recipes
+from keras_vitcnn.training import measure, optimizers
+from keras_vitcnn.training.evaluation import evaluate
 from keras_vitcnn.training.progress import Reporter
+from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.records import Record
 from keras_vitcnn.training.settings import Settings
+from keras_vitcnn.training.watch import Watch
 
 WARM_UP_STEPS = 2  # the first compiles; on some backends the second does, too
 TIMED_STEPS = 4
@@ -41,16 +44,10 @@ def train(
     started = time.perf_counter()
     keras.utils.set_random_seed(seed)
     model = build()
-    optimizer, total_steps = recipes.optimizer(
+    optimizer, total_steps = optimizers.optimizer(
         settings.recipe, model, settings.batch_size, settings.dtype
     )
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=settings.recipe.label_smoothing
-        ),
-        jit_compile=_jit_compile(),
-    )
+    model.compile(optimizer, optimizers.loss(settings.recipe), jit_compile=jit_compile())
 
     def batches(start: int, stop: int) -> Any:
         return feed(
@@ -62,7 +59,7 @@ def train(
                 stop=stop,
                 seed=seed,
                 flip=data.flip,
-                translate=settings.recipe.translate,
+                augmentation=settings.recipe,
             )
         )
 
@@ -71,6 +68,7 @@ def train(
 
     per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
     bounds = plan(settings, per_epoch, step_seconds, eval_seconds)
+    check_length(settings.recipe, bounds[-1])
     history: list[Record] = []
     train_seconds = 0.0
     failure = ""
@@ -79,16 +77,16 @@ def train(
         total_steps.assign(bounds[-1])
         reporter.bars.update(task, total=bounds[-1])
         start, stop = bounds[:2]
-        watch = _Watch(reporter, task)
+        watch = Watch(reporter, task)
         model.fit(batches(start, stop), shuffle=False, verbose=0, callbacks=[watch])
         train_seconds += watch.seconds
         if not math.isfinite(watch.loss):
             failure = f"the loss became {watch.loss} in epoch {stop / per_epoch:.3g}"
             break
         before = time.perf_counter()
-        val_loss, top1 = _evaluate(model, data.val, settings.batch_size)
-        if not math.isfinite(val_loss):
-            failure = f"the validation loss became {val_loss} in epoch {stop / per_epoch:.3g}"
+        found = evaluate(model, data.val, settings.batch_size)
+        if not math.isfinite(found.loss):
+            failure = f"the validation loss became {found.loss} in epoch {stop / per_epoch:.3g}"
             break
         now = time.perf_counter()
         history.append(
@@ -96,15 +94,15 @@ def train(
                 "epoch": stop / per_epoch,
                 "step": stop,
                 "train_loss": watch.loss,
-                "val_loss": val_loss,
-                "val_top1": top1,
+                "val_loss": found.loss,
+                "val_top1": found.top1,
                 "seconds": now - compiled,
             }
         )
-        reporter.bars.update(task, note=f"top-1 {top1:.1%}")
+        reporter.bars.update(task, note=f"top-1 {found.top1:.1%}")
         reporter.epoch(
             f"{title}: epoch {stop / per_epoch:.3g} of {bounds[-1] / per_epoch:.3g}, "
-            f"loss {watch.loss:.3f}, top-1 {top1:.1%}"
+            f"loss {watch.loss:.3f}, top-1 {found.top1:.1%}"
         )
         bounds = bounds[1:]
         if len(bounds) > 1:  # a few seconds of warm-up foretell half an hour badly
@@ -153,35 +151,6 @@ def plan(
     return np.linspace(done, done + left, rounds + 1).round().astype(int).tolist()
 
 
-class _Watch(keras.callbacks.Callback):
-    """Shows the progress, times the steps, and stops at a loss that is not finite."""
-
-    def __init__(self, reporter: Reporter | None = None, task: Any = None) -> None:
-        super().__init__()
-        self.reporter = reporter
-        self.task = task
-        self.loss = math.nan
-        self.seconds = 0.0
-        self._started: float | None = None
-        self._looked = 0.0
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._started = self._started or time.perf_counter()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.reporter:
-            self.reporter.bars.advance(self.task)
-        now = time.perf_counter()
-        if now - self._looked > 0.5:  # reading the loss waits for the device: not at every step
-            self._looked = now
-            self.loss = float(logs["loss"])
-            self.model.stop_training = not math.isfinite(self.loss)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.loss = float(logs["loss"])
-        self.seconds = time.perf_counter() - (self._started or 0.0)
-
-
 def _warm_up(
     model: keras.Model,
     batches: Callable[[int, int], Any],
@@ -197,43 +166,43 @@ def _warm_up(
     before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     few = _head(data.val, TIMED_STEPS * settings.batch_size)
     model.fit(batches(0, WARM_UP_STEPS), shuffle=False, verbose=0)
-    _evaluate(model, _head(few, settings.batch_size), settings.batch_size)
+    evaluate(model, _head(few, settings.batch_size), settings.batch_size)
     step_seconds = eval_seconds = 0.0
     if settings.minutes_per_model is not None:
         steps = TIMED_STEPS
         for _ in range(2):  # the second time about as many as take two seconds
-            watch = _Watch()
+            watch = Watch()
             model.fit(batches(0, steps), shuffle=False, verbose=0, callbacks=[watch])
             step_seconds = watch.seconds / steps
             steps = int(np.clip(2 / step_seconds, TIMED_STEPS, 64))
-        some = measure.seconds(lambda: _evaluate(model, few, settings.batch_size))
+        some = measure.seconds(lambda: evaluate(model, few, settings.batch_size))
         eval_seconds = some * len(data.val) / len(few)
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
     return step_seconds, eval_seconds
 
 
-def _jit_compile() -> str | bool:
+def jit_compile() -> str | bool:
     """Keras' choice, except XLA inside TensorFlow on a CPU, which was measured to be slower."""
     backend = keras.backend.backend()
     return False if backend == "tensorflow" and not measure.accelerator() else "auto"
 
 
-def _evaluate(model: keras.Model, split: Split, batch_size: int) -> tuple[float, float]:
-    """Mean cross-entropy and top-1 over all images of a split."""
-    logits = model.predict(feed(EvalBatches(split, batch_size)), verbose=0)[: len(split)]
-    logits = logits.astype("float64")
-    rows = np.arange(len(split))
-    highest = logits.max(axis=-1)
-    log_sum = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=-1))
-    loss = float(np.mean(log_sum - logits[rows, split.labels]))
-    return loss, float(np.mean(logits.argmax(axis=-1) == split.labels))
+def check_length(recipe: Recipe, steps: int) -> None:
+    """Raise `ValueError` if a training is too short for the recipe's average of the weights."""
+    if recipe.ema is not None and steps * (1 - recipe.ema) < 1:
+        raise ValueError(
+            f"The recipe averages the weights over {1 / (1 - recipe.ema):,.0f} steps, and the "
+            f"training has {steps:,}: give it more epochs or smaller batches, set a smaller decay "
+            f"(--set ema={max(0.0, 1 - 5 / steps):.4g}) or none (--set ema=none). "
+            f"Received: ema={recipe.ema}"
+        )
 
 
 def _inference_speed(model: keras.Model, split: Split, batch_size: int) -> float:
     """Images per second of compiled `predict`, from memory: the median of five warm passes."""
     one = _head(split, batch_size)
-    model_seconds = measure.median_seconds(lambda: _evaluate(model, one, batch_size), 3)
+    model_seconds = measure.median_seconds(lambda: evaluate(model, one, batch_size), 3)
     count = batch_size * int(np.clip(INFERENCE_SECONDS / model_seconds, 1, 16))
     rows = np.arange(count) % len(split)
     block = feed(EvalBatches(Split(split.images[rows], split.labels[rows]), batch_size))

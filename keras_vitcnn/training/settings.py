@@ -23,7 +23,7 @@ class Settings:
     image_size: int | None = None  # pixels; by default the data decides
     recipe: Recipe = field(default_factory=lambda: recipe("small-data"))
     dtype: str = "float32"  # dtype policy, or "mixed_bfloat16", "mixed_float16"
-    drop_path_rate: float = 0.0  # of the last block
+    drop_path_rate: float | None = None  # of the last block; by default the recipe's
     minutes_per_model: float | None = None  # of training and evaluation, compilation excluded
     limit_train: int | None = None  # images, every class keeping its share
     limit_val: int | None = None
@@ -35,11 +35,13 @@ class Settings:
     def __post_init__(self) -> None:
         if self.epochs is None and self.minutes_per_model is None:
             object.__setattr__(self, "epochs", DEFAULT_EPOCHS)
+        if self.drop_path_rate is None:
+            object.__setattr__(self, "drop_path_rate", self.recipe.drop_path_rate)
         if self.dtype not in DTYPES:
             raise ValueError(
                 f"`dtype` must be one of {list(DTYPES)}. Received: dtype={self.dtype!r}"
             )
-        if not 0 <= self.drop_path_rate < 1:
+        if not 0 <= (self.drop_path_rate or 0) < 1:
             raise ValueError(
                 "`drop_path_rate` must be in [0, 1). "
                 f"Received: drop_path_rate={self.drop_path_rate}"

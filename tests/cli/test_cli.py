@@ -40,6 +40,8 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
         ("compare", "--help"),
         ("list", "-h"),
         ("predict", "-h"),
+        ("train", "-h"),
+        ("evaluate", "-h"),
     ],
 )
 def test_help(command: Command, arguments: tuple[str, ...]) -> None:
@@ -278,3 +280,55 @@ def test_ablate(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert asked["steps"] is None
     assert asked["epochs"] == 5
     assert asked["width_multiplier"] == 1.0
+
+
+def test_recipes_are_listed(command: Command) -> None:
+    code, out, _ = command("train", "ResNet18", "--recipe", "list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(training.recipes())
+
+
+def test_a_model_is_trained_and_evaluated(command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    quick = ["--limit-train", 40, "--limit-val", 21, "--width-multiplier", 0.125]
+    arguments = ["train", "ResNet18", *quick, "--set", "label_smoothing=0", "--out", out]
+    arguments += ["--epochs", 1, "--batch-size", 16]
+    code, stdout, stderr = command(*arguments)
+    assert code == 0
+    assert "learning rate 0.00025, from 0.001 for 64 images a step scaled to 16" in stderr
+    top1 = stdout.split("%")[0]
+    assert stdout.startswith("top-1 ")
+
+    code, stdout, _ = command("evaluate", out, "--out", tmp_path / "evaluation")
+    assert code == 0
+    assert stdout.splitlines()[-1].startswith(f"{top1}%")
+    assert stdout.splitlines()[-1].endswith("on 21 images")
+    assert (tmp_path / "evaluation" / "confusion.png").exists()
+
+    for wrong, message in {
+        ("train", "ResNet18", "--set", "epoch=1"): "nearest is 'epochs'",
+        ("train", "ResNet18", "--recipe", "convnet-300"): "nearest is 'convnext-300'",
+        ("train", "ResNet18", "--recipe", "convnext-300", "--epochs", 1): "batch_size",
+        ("train", "ResNet18", "--accumulate", 7): "divisor of the batch size, 64",
+        (*arguments, "--seed", 1): "seed: 0 -> 1",
+        ("evaluate", tmp_path): "Give --data",
+        ("evaluate", tmp_path / "none.keras", "--data", "digits"): "does not exist",
+    }.items():
+        code, stdout, stderr = command(
+            *wrong,
+            *(["--out", tmp_path / "x"] if "--seed" not in wrong and wrong[0] == "train" else []),
+        )
+        assert (code, stdout) == (2, ""), wrong
+        assert message in stderr.splitlines()[-1]
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_divergence_is_one_line_and_code_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        raise training.Diverged("The loss became nan in step 3 of 12")
+
+    monkeypatch.setattr(training, "fit", fit)
+    code, out, err = command("train", "ResNet18", "--out", tmp_path)
+    assert (code, out, err) == (1, "", "error: The loss became nan in step 3 of 12\n")

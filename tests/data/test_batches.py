@@ -1,10 +1,12 @@
 """Augmentation, and the batches that `fit` and `predict` get."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 
-from keras_vitcnn.data import EvalBatches, Split, TrainBatches, augment
+from keras_vitcnn.data import Augmentation, EvalBatches, Split, TrainBatches, augment
 from keras_vitcnn.data.batches import feed
 from keras_vitcnn.data.images import LazyImages
 
@@ -15,9 +17,10 @@ def numbered(count: int = 10, size: int = 8) -> Split:
     return Split(images.astype("uint8"), np.arange(count) % 3)
 
 
-def train_batches(split: Split, **options: object) -> TrainBatches:
+def train_batches(split: Split, **options: Any) -> TrainBatches:
     arguments = {"classes": 3, "batch_size": 4, "start": 0, "stop": 6} | options
-    return TrainBatches(split, **arguments)
+    augmentation = Augmentation(translate=arguments.pop("translate", 0.0))
+    return TrainBatches(split, augmentation=augmentation, **arguments)
 
 
 @pytest.fixture
@@ -107,7 +110,11 @@ def test_fit_and_predict_take_the_batches(lazy: bool) -> None:
         [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, use_bias=False)]
     )
     model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
-    model.fit(feed(train_batches(split, flip=True, translate=0.1)), shuffle=False, verbose=0)
+    model.fit(
+        feed(train_batches(split, flip=True, translate=0.1)),
+        shuffle=False,
+        verbose=0,
+    )
     kernel = keras.ops.convert_to_numpy(model.weights[0])
     logits = model.predict(feed(EvalBatches(split, 4)), verbose=0)[:30]
     expected = np.arange(30)[:, None] * kernel.sum(axis=0)

@@ -114,6 +114,7 @@ def test_a_loss_that_explodes_is_recorded_and_the_rest_goes_on(
         (MODELS, {"recipe": "large"}, "Unknown recipe"),
         (MODELS, {"dtype": "int8"}, "`dtype` must be one of"),
         (MODELS, {"image_size": 3, "stem_stride": 4}, "TinyViT: .*image_size"),
+        (MODELS, {"recipe": "deit-300"}, "averages the weights over 25,000 steps"),
         (MODELS, {"batch_size": 129}, "at most the number of training images, 128"),
     ],
 )

@@ -1,0 +1,153 @@
+"""`keras-vitcnn train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_vitcnn.cli import backend
+
+POSITIVE = click.IntRange(min=1)
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="digits, a folder with one sub-folder per class (or with train/ and val/ of such "
+    "folders), or tfds:NAME.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/training"),
+    show_default=True,
+    help="Folder of checkpoints, log and model. Started again with the same folder, a training "
+    "goes on where it was.",
+)
+@click.option(
+    "--recipe",
+    default="small-data",
+    show_default=True,
+    help="How to train: small-data, sgd, or one of the papers'; --recipe list prints them.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Change a field of the recipe, e.g. --set learning_rate=1e-3; may be repeated.",
+)
+@click.option("--epochs", type=POSITIVE, help="Passes over the images.  [default: the recipe's]")
+@click.option(
+    "--batch-size",
+    type=POSITIVE,
+    help="Images of a step; the learning rate follows linearly.  [default: the recipe's]",
+)
+@click.option(
+    "--accumulate",
+    type=POSITIVE,
+    default=1,
+    show_default=True,
+    help="Parts that a step is computed in, where its images don't fit into memory together.",
+)
+@click.option(
+    "--image-size", type=POSITIVE, help="Side in pixels.  [default: the recipe's, else the data's]"
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--dtype",
+    default="float32",
+    show_default=True,
+    help="float32, mixed_bfloat16 or mixed_float16 (with loss scaling).",
+)
+@click.option("--remat", is_flag=True, help="Compute activations twice instead of keeping them.")
+@click.option("--weights", help="To begin with: imagenet, a tag, a file, or hf://owner/repo.")
+@click.option(
+    "--checkpoint-minutes",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Time between two checkpoints of the whole state.",
+)
+@click.option(
+    "--teacher", help="Of a recipe that distils: a .keras file or the folder of a training."
+)
+@click.option(
+    "--distribute",
+    type=click.Choice(["data", "model"]),
+    default=None,
+    help="Use all devices: each computes a part of every batch, or (JAX) keeps a part of the "
+    "model. On PyTorch start the command with torchrun.",
+)
+@click.option(
+    "--drop-path-rate",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Of the last block.  [default: the recipe's]",
+)
+@click.option("--width-multiplier", type=click.FloatRange(min=0, min_open=True), default=1.0)
+@click.option("--stem-stride", type=POSITIVE, help="As of compare.")
+@click.option("--limit-train", type=POSITIVE, help="Train on so many images.")
+@click.option("--limit-val", type=POSITIVE, help="Validate with so many images.")
+@click.option("--flip/--no-flip", default=None, help="Mirror images.  [default: the data decide]")
+@click.option("--skip-bad-images", is_flag=True, help="Leave out files that can't be decoded.")
+@click.option(
+    "--backend",
+    "backend_name",
+    type=click.Choice(backend.BACKENDS),
+    help="[default: $KERAS_BACKEND, else the first of these that is installed]",
+)
+def train(
+    backend_name: str | None,
+    model: str,
+    out: Path,
+    recipe: str,
+    changes: tuple[str, ...],
+    distribute: str | None,
+    **options: Any,
+) -> int:
+    """Train MODEL as a paper did, with everything that belongs to it.
+
+    The log is history.csv, the result model.keras, both in --out, beside the checkpoints, from
+    which the same command goes on after an interruption of any kind.
+
+    \b
+    Examples:
+      keras-vitcnn train ConvNeXtAtto --data photos/ --recipe convnext-300 \\
+          --set mixup=0 --epochs 50 --batch-size 128
+      keras-vitcnn train ResNet50 --data tfds:cifar10 --recipe resnet-90 --image-size 64
+
+    Exit code: 0; 1 if the loss stopped being finite; 2 for wrong input; 130 after Ctrl-C.
+    """
+    backend.choose(backend_name)
+    from keras_vitcnn import training
+    from keras_vitcnn.training.recipes import changed
+
+    if recipe == "list":
+        for name in training.recipes():
+            click.echo(f"{name:30} {training.recipe(name).source}")
+        return 0
+    try:
+        # The model's variant of the recipe first, so that what was asked for has the last word.
+        chosen = changed(training.recipe(recipe, model=_constructor(model)), changes)
+        options["distribute"] = distribute or ""
+        done = training.fit(model, out=out, recipe=chosen, show_progress=True, **options)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; run the same command again to go on in {out}", err=True)
+        raise click.Abort from None
+    except training.Diverged as error:
+        click.echo(f"error: {error}", err=True)
+        return 1
+    found = done.evaluation
+    click.echo(f"top-1 {found.top1:.2%}, top-5 {found.top5:.2%}, loss {found.loss:.4f}: {out}")
+    return 0
+
+
+def _constructor(model: str) -> str:
+    from keras_vitcnn.models.registry import find
+
+    return find(model).name

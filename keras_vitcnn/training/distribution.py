@@ -1,0 +1,189 @@
+"""Training on many devices, by the engines that the backends have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+KINDS = ("", "data", "model")
+# Which sides of a transformer's matrices lie on different devices: those that meet no norm.
+SPLIT_COLUMNS = ("qkv", "fc1")
+SPLIT_ROWS = ("proj", "fc2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Devices:
+    """The devices that share every batch."""
+
+    kind: str = ""
+    count: int = 1  # parts that a batch is cut into
+    process: int = 0  # number of this process
+    processes: int = 1
+    scope: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def check(self, batch_size: int, clip_norm: float | None) -> None:
+        """Raise `ValueError` unless these devices can share a batch and give what one would."""
+        if batch_size % self.count:
+            raise ValueError(
+                f"The {self.count} devices share every batch: the batch size must be a multiple "
+                f"of {self.count}. Received: batch_size={batch_size}"
+            )
+        if self.count > 1 and clip_norm and keras.backend.backend() == "tensorflow":
+            raise ValueError(
+                "On TensorFlow every device clips its own gradients, before they are added up: "
+                "clip nothing (--set clip_norm=none), or use another backend. "
+                f"Received: clip_norm={clip_norm}"
+            )
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self.process == 0
+
+    def prepare(self, model: keras.Model) -> None:
+        """What a compiled model needs before it is fitted."""
+        if self.processes > 1 and keras.backend.backend() == "torch":
+            _through_ddp(model)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """(number of this process, number of processes), as `TrainBatches` takes them."""
+        return self.process, self.processes
+
+    def mean(self, value: float) -> float:
+        """The mean of a number over all processes."""
+        if self.processes == 1:
+            return value
+        import torch
+        import torch.distributed as dist
+
+        tensor = torch.tensor([value], dtype=torch.float64)
+        if dist.get_backend() == "nccl":
+            tensor = tensor.cuda()
+        dist.all_reduce(tensor)
+        return float(tensor) / self.processes
+
+
+def devices(kind: str = "") -> Devices:
+    """What there is to train on.
+
+    Args:
+        kind: `""`, one device; `"data"`, every device has the whole model and a part of every
+            batch; `"model"`, the large matrices of a transformer are cut into as many parts as
+            there are devices (JAX).
+
+    On JAX the engine is `keras.distribution` over all devices of the process, on TensorFlow
+    `tf.distribute.MirroredStrategy`, on PyTorch `DistributedDataParallel` in the processes that
+    `torchrun` starts.
+
+    Raises:
+        ValueError: for a kind that the backend does not have, or with nothing to distribute to.
+    """
+    backend = keras.backend.backend()
+    if kind not in KINDS:
+        raise ValueError(f"`distribute` must be one of {list(KINDS)}. Received: {kind!r}")
+    if not kind:
+        return Devices()
+    if kind == "model" and backend != "jax":
+        raise ValueError(
+            "Only JAX cuts a model into parts: use --backend jax, or distribute='data'. "
+            f"Received: distribute={kind!r}, backend {backend!r}"
+        )
+    return {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}[backend](kind)
+
+
+def _several(count: int, what: str, kind: str) -> None:
+    if count < 2:
+        raise ValueError(
+            f"There is one device, and nothing to distribute to: {what}. "
+            f"Received: distribute={kind!r}"
+        )
+
+
+def _jax(kind: str) -> Devices:
+    names = keras.distribution.list_devices()
+    _several(len(names), "leave `distribute` out", kind)
+
+    @contextmanager
+    def scope() -> Iterator[None]:
+        before = keras.distribution.distribution()
+        keras.distribution.set_distribution(_jax_distribution(kind, names))
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(before)
+
+    return Devices(kind=kind, count=len(names) if kind == "data" else 1, scope=scope)
+
+
+def _jax_distribution(kind: str, names: list[str]) -> Any:
+    if kind == "data":
+        return keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+    mesh = keras.distribution.DeviceMesh((1, len(names)), ["batch", "model"], names)
+    layout = keras.distribution.LayoutMap(mesh)
+    for role in SPLIT_COLUMNS:
+        layout[f".*_{role}/kernel"] = (None, "model")
+        layout[f".*_{role}/bias"] = ("model",)
+    for role in SPLIT_ROWS:
+        layout[f".*_{role}/kernel"] = ("model", None)
+    return keras.distribution.ModelParallel(
+        layout_map=layout, batch_dim_name="batch", auto_shard_dataset=False
+    )
+
+
+def _tensorflow(kind: str) -> Devices:
+    import tensorflow as tf
+
+    accelerators = tf.config.list_logical_devices("GPU")
+    found = accelerators or tf.config.list_logical_devices("CPU")
+    _several(len(found), "leave `distribute` out", kind)
+    strategy = tf.distribute.MirroredStrategy([device.name for device in found])
+    return Devices(kind=kind, count=len(found), scope=strategy.scope)
+
+
+def _torch(kind: str) -> Devices:
+    import torch
+    import torch.distributed as dist
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    _several(world, "start the command with torchrun --nproc-per-node N -m keras_vitcnn", kind)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+
+    @contextmanager
+    def scope() -> Iterator[None]:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+
+    number = int(os.environ["RANK"])
+    return Devices(kind=kind, count=world, process=number, processes=world, scope=scope)
+
+
+def _through_ddp(model: keras.Model) -> None:
+    """Have `fit` run the model inside `DistributedDataParallel`, which averages gradients."""
+    import torch
+
+    parallel = torch.nn.parallel.DistributedDataParallel(model)
+    tracker = next(metric for metric in model.metrics if metric.name == "loss")
+
+    def train_step(data: Any) -> Any:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        model.zero_grad()
+        outputs = parallel(x, training=True)
+        loss = model.compute_loss(x, y, outputs, sample_weight, training=True)
+        tracker.update_state(loss, sample_weight=len(y))
+        model.optimizer.scale_loss(loss).backward()
+        weights = model.trainable_weights
+        with torch.no_grad():
+            model.optimizer.apply([weight.value.grad for weight in weights], weights)
+        return model.compute_metrics(x, y, outputs, sample_weight)
+
+    model.train_step = train_step

@@ -1,0 +1,77 @@
+"""What kind of layer a weight belongs to, and how deep it lies: by layers, never by weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+KERNELS = ("kernel", "position_kernel")  # attributes of the layers that multiply: filters, matrices
+NORMS = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.RMSNormalization,
+)
+BLOCKS_OF_A_GROUP = 3  # in the long stage of a model of four
+LAST_OF_FOUR = 12
+
+
+def all_layers(layer: Any) -> Iterator[keras.layers.Layer]:
+    """A layer or model and every layer inside it."""
+    yield layer
+    inside = layer.layers if isinstance(layer, keras.Model) else vars(layer).values()
+    for value in inside:
+        for part in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(part, keras.layers.Layer):
+                yield from all_layers(part)
+
+
+def undecayed(model: keras.Model, decayed: str) -> list[keras.Variable]:
+    """The trainable weights that weight decay leaves alone.
+
+    Args:
+        model: any.
+        decayed: `"kernels"`, only filters and matrices, so no norms, biases, layer scales, gates,
+            tokens and position embeddings; `"all but norms"`; or `"all"`.
+    """
+    if decayed == "all":
+        return []
+    if decayed == "all but norms":
+        norms = [layer for layer in all_layers(model) if isinstance(layer, NORMS)]
+        left = {id(weight) for layer in norms for weight in layer.trainable_variables}
+        return [weight for weight in model.trainable_variables if id(weight) in left]
+    owned = [(layer, name) for layer in all_layers(model) for name in KERNELS]
+    kept = {id(getattr(layer, name)) for layer, name in owned if hasattr(layer, name)}
+    return [weight for weight in model.trainable_variables if id(weight) not in kept]
+
+
+def depths(model: keras.Model) -> dict[str, int]:
+    """Name of each layer with weights -> its place in layer-wise learning-rate decay.
+
+    0 is the stem, the embeddings and tokens; then one for every transformer block, or, in a model
+    of stages, one per stage, where the third of four counts one for every three blocks and the
+    fourth is 12, as in the official ConvNeXt; the last is the final norm and the head.
+    """
+    names = {weight.path.split("/")[0] for weight in model.trainable_variables}
+    columnar = any(re.match(r"block\d+_", name) for name in names)
+    stages = {int(match[1]) for name in names if (match := re.match(r"stage(\d+)_", name))}
+    found = {name: _place(name, columnar, max(stages, default=0)) for name in names}
+    top = 1 + max(place for place in found.values() if place is not None)
+    return {name: top if place is None else place for name, place in found.items()}
+
+
+def _place(name: str, columnar: bool, last_stage: int) -> int | None:
+    """`None` for what comes after all blocks."""
+    if match := re.match(r"block(\d+)_", name):
+        return 1 + int(match[1])
+    if match := re.match(r"stage(\d+)_(?:block(\d+)_)?", name):
+        stage, block = int(match[1]), int(match[2] or 0)
+        if columnar:
+            return 0
+        if last_stage == 3 and stage == 2:
+            return 3 + block // BLOCKS_OF_A_GROUP
+        return LAST_OF_FOUR if (stage, last_stage) == (3, 3) else 1 + stage
+    return None if name.startswith(("head", "norm")) else 0
