@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from math import ceil, log2
+from math import ceil, floor, log2
 from typing import Any
 
 import keras
@@ -20,6 +20,11 @@ class FeaturePyramid(keras.Model):
     def levels(self) -> tuple[str, ...]:
         """Names of the maps, finest first."""
         return tuple(sorted(self.output, key=_exponent))
+
+    @property
+    def pyramid_outputs(self) -> dict[str, Any]:
+        """Level -> its map, under the name by which keras-hub's detectors ask for it."""
+        return dict(self.output)
 
     @property
     def channels(self) -> dict[str, int]:
@@ -85,7 +90,7 @@ def features(
                 f"Received: levels={levels!r}"
             )
         outputs[name] = _finished(x, model, name)
-    return FeaturePyramid(model.inputs, outputs, name=f"{model.name}_features")
+    return FeaturePyramid(model.input, outputs, name=f"{model.name}_features")
 
 
 def own_levels(model: keras.Model) -> dict[int, Any]:
@@ -104,18 +109,22 @@ def own_levels(model: keras.Model) -> dict[int, Any]:
             f"another model. Received: model={model.name!r} with the layers "
             f"{[layer.name for layer in model.layers[:4]]}..."
         )
+    maps = [last[stage] for stage in sorted(last)]
     side = model.inputs[0].shape[3 if _channels_first() else 2]
     if side is None:  # any image tells the strides; a large one tells them apart
         side = 1024
-        probe = keras.Model(model.inputs, [last[stage] for stage in sorted(last)])
         channels = model.inputs[0].shape[1 if _channels_first() else 3]
         shape = (1, channels, side, side) if _channels_first() else (1, side, side, channels)
-        sides = [shape[2] for shape in probe.compute_output_shape(shape)]
+        shapes = keras.Model(model.input, maps).compute_output_shape(shape)
+        widths = [shape[2] for shape in shapes]
     else:
-        sides = [last[stage].shape[2] for stage in sorted(last)]
-    return {
-        round(log2(side / own)): last[stage] for stage, own in zip(sorted(last), sides, strict=True)
-    }
+        widths = [x.shape[2] for x in maps]
+    # Sides round up or down, so that 3 positions may become 1 at a stride of 2.
+    exponent, levels = round(log2(side / widths[0])), {}
+    for x, before, width in zip(maps, widths[:1] + widths, widths, strict=False):
+        exponent += max(1, floor(log2(before / width))) if width < before else 0
+        levels[exponent] = x
+    return levels
 
 
 def _token_map(model: keras.Model) -> Any:
