@@ -2,5 +2,25 @@
 
 from keras_vitcnn.inference.features import FeaturePyramid, features
 from keras_vitcnn.inference.image_size import at_image_size
+from keras_vitcnn.inference.segmentation import (
+    PixelCrossentropy,
+    class_weights,
+    mean_iou,
+    overlay,
+    palette,
+    sliding_window,
+)
+from keras_vitcnn.inference.segmenter import segmenter
 
-__all__ = ["FeaturePyramid", "at_image_size", "features"]
+__all__ = [
+    "FeaturePyramid",
+    "PixelCrossentropy",
+    "at_image_size",
+    "class_weights",
+    "features",
+    "mean_iou",
+    "overlay",
+    "palette",
+    "segmenter",
+    "sliding_window",
+]

@@ -1,13 +1,19 @@
 """Numerics that Keras lacks or lowers badly."""
 
 from keras_vitcnn.ops.convolution import depthwise_conv2d, grouped_conv2d, lowering
-from keras_vitcnn.ops.resample import bilinear_matrix, resize_grid, resize_patch_kernel
+from keras_vitcnn.ops.resample import (
+    bilinear_matrix,
+    resize_bilinear,
+    resize_grid,
+    resize_patch_kernel,
+)
 
 __all__ = [
     "bilinear_matrix",
     "depthwise_conv2d",
     "grouped_conv2d",
     "lowering",
+    "resize_bilinear",
     "resize_grid",
     "resize_patch_kernel",
 ]
