@@ -9,8 +9,10 @@ import click
 
 from keras_vitcnn import __version__
 from keras_vitcnn.cli.compare import compare
+from keras_vitcnn.cli.export import export
 from keras_vitcnn.cli.list_models import list_models
 from keras_vitcnn.cli.predict import predict
+from keras_vitcnn.cli.search import search
 
 FAILED = 1  # a model could not be trained
 WRONG_INPUT = 2
@@ -30,8 +32,10 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(compare)
+cli.add_command(export)
 cli.add_command(list_models)
 cli.add_command(predict)
+cli.add_command(search)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
