@@ -6,7 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ class Format:
 
     keras: str  # its name in `Model.export`
     suffix: str  # of its file; empty for a folder
-    backends: tuple[str, ...]  # that Keras exports it from
+    backends: tuple[str, ...]  # from which it can be written
     needs: tuple[str, ...]  # packages beside the backend, to export and to run it
+    converters: dict[str, str] = field(default_factory=dict)  # backend -> one more of them
     run: Callable[[Path, np.ndarray], np.ndarray]  # with its own runtime
 
 
@@ -68,7 +69,8 @@ def export(
             f"`images` must be two or more, to see that the batch size is free. "
             f"Received: {len(images)} images"
         )
-    for package in chosen.needs:
+    converter = chosen.converters.get(keras.backend.backend())
+    for package in (*chosen.needs, *([converter] if converter else [])):
         require(package, "tensorflow" if package == "tensorflow" else "export")
     expected = keras.ops.convert_to_numpy(model(images, training=False))
     unfinished = path.parent / f"{path.name}.part"
@@ -110,8 +112,8 @@ def _chosen(name: str, writing: bool = True) -> Format:
     backend = keras.backend.backend()
     if writing and backend not in FORMATS[name].backends:
         raise ValueError(
-            f"Keras writes {name} from {' or '.join(FORMATS[name].backends)} only: save the model "
-            f"as .keras and load it under KERAS_BACKEND={FORMATS[name].backends[0]}. "
+            f"{name} can be written from {' or '.join(FORMATS[name].backends)} only: save the "
+            f"model as .keras and load it under KERAS_BACKEND={FORMATS[name].backends[0]}. "
             f"Received: format={name!r} on {backend}"
         )
     return FORMATS[name]
@@ -144,7 +146,8 @@ def _replace(new: Path, old: Path) -> None:
 def _run_saved_model(path: Path, images: np.ndarray) -> np.ndarray:
     import tensorflow as tf
 
-    return np.asarray(tf.saved_model.load(str(path)).serve(tf.convert_to_tensor(images)))
+    loaded = tf.saved_model.load(str(path))  # which owns the variables while it is asked
+    return np.asarray(loaded.serve(tf.convert_to_tensor(images)))
 
 
 def _run_onnx(path: Path, images: np.ndarray) -> np.ndarray:
@@ -182,7 +185,6 @@ def _run_torch(path: Path, images: np.ndarray) -> np.ndarray:
         return program.module()(torch.from_numpy(images)).numpy()
 
 
-EVERY = ("tensorflow", "jax", "torch")
 FORMATS = {
     "saved_model": Format(
         keras="tf_saved_model",
@@ -194,12 +196,18 @@ FORMATS = {
     "onnx": Format(
         keras="onnx",
         suffix=".onnx",
-        backends=EVERY,
-        needs=("onnx", "onnxruntime", "onnxscript", "tf2onnx"),
+        backends=("tensorflow", "torch"),  # from JAX it takes jax2onnx, which brings flax along
+        needs=("onnx", "onnxruntime"),
+        converters={"tensorflow": "tf2onnx", "torch": "onnxscript"},
         run=_run_onnx,
     ),
+    # From JAX Keras goes through TensorFlow's XlaCallModule, which OpenVINO can't read.
     "openvino": Format(
-        keras="openvino", suffix=".xml", backends=EVERY, needs=("openvino",), run=_run_openvino
+        keras="openvino",
+        suffix=".xml",
+        backends=("tensorflow", "torch"),
+        needs=("openvino",),
+        run=_run_openvino,
     ),
     "litert": Format(
         keras="litert",

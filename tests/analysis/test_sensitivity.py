@@ -56,10 +56,10 @@ def test_grad_cam_of_pooled_maps_is_the_class_activation_map():
 def test_grad_cam_sees_something_in_every_family(name):
     size = (32, 32) if name == "hybrid" else (16, 24)
     model = tiny(name, size)
-    images = helpers.images(2, size)
-    found = np.stack([kv.analysis.grad_cam(model, images, label) for label in range(3)])
+    images = helpers.images(1, size).repeat(3, axis=0)
+    found = kv.analysis.grad_cam(model, images, [0, 1, 2])
     rows, columns = {"hybrid": (8, 8), "mobilevit": (4, 6), "swin": (4, 6)}.get(name, (4, 6))
-    assert found.shape == (3, 2, rows, columns)
+    assert found.shape == (3, rows, columns)
     assert found.min() == 0 and found.max() > 0
 
 
