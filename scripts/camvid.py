@@ -63,6 +63,7 @@ def main() -> None:
         data.mask_pairs(options.data / part, options.data / f"{part}annot")
         for part in ("train", "test")
     )
+    test = test[:: max(1, len(test) // options.test_images)][: options.test_images]
     weights = np.sqrt(inference.class_weights((read(mask) for _, mask in train), len(CLASSES)))
     model.compile(
         keras.optimizers.AdamW(options.learning_rate, weight_decay=0.01, clipnorm=1.0),
@@ -85,7 +86,7 @@ def main() -> None:
     pictures = []
     for photo, mask in test:
         image, labels = np.asarray(data.images.upright(photo)), read(mask)
-        probabilities = inference.sliding_window(model, image, overlap=0.25)
+        probabilities = inference.sliding_window(model, image, options.overlap)
         metric.update_state(labels[None], probabilities[None])
         constant.update_state(labels[None], np.broadcast_to(fixed, (1, *labels.shape, len(fixed))))
         if len(pictures) < 4 and (photo, mask) in test[:: len(test) // 4]:
@@ -98,6 +99,7 @@ def main() -> None:
         "head": options.head,
         "head_width": options.head_width,
         "window": list(size),
+        "overlap": options.overlap,
         "minutes": options.minutes,
         "steps": clock.steps,
         "batch_size": options.batch_size,
@@ -180,6 +182,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--test-images", type=int, default=78)
+    parser.add_argument("--overlap", type=float, default=0.25, help="of windows, in the test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=Path("../shared/camvid"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/camvid"))

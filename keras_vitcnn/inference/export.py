@@ -6,7 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ class Format:
     suffix: str  # of its file; empty for a folder
     backends: tuple[str, ...]  # from which it can be written
     needs: tuple[str, ...]  # packages beside the backend, to export and to run it
-    converters: dict[str, str] = field(default_factory=dict)  # backend -> one more of them
     run: Callable[[Path, np.ndarray], np.ndarray]  # with its own runtime
 
 
@@ -69,8 +68,7 @@ def export(
             f"`images` must be two or more, to see that the batch size is free. "
             f"Received: {len(images)} images"
         )
-    converter = chosen.converters.get(keras.backend.backend())
-    for package in (*chosen.needs, *([converter] if converter else [])):
+    for package in chosen.needs:
         require(package, "tensorflow" if package == "tensorflow" else "export")
     expected = keras.ops.convert_to_numpy(model(images, training=False))
     unfinished = path.parent / f"{path.name}.part"
@@ -193,12 +191,12 @@ FORMATS = {
         needs=("tensorflow",),
         run=_run_saved_model,
     ),
+    # From TensorFlow exact GELU becomes Erfc, which tf2onnx lacks; JAX needs jax2onnx and flax.
     "onnx": Format(
         keras="onnx",
         suffix=".onnx",
-        backends=("tensorflow", "torch"),  # from JAX it takes jax2onnx, which brings flax along
-        needs=("onnx", "onnxruntime"),
-        converters={"tensorflow": "tf2onnx", "torch": "onnxscript"},
+        backends=("torch",),
+        needs=("onnx", "onnxruntime", "onnxscript"),
         run=_run_onnx,
     ),
     # From JAX Keras goes through TensorFlow's XlaCallModule, which OpenVINO can't read.

@@ -26,8 +26,7 @@ def tiny(name, **options):
 
 
 def needed(name):
-    one = FORMATS[name]
-    for package in (*one.needs, *filter(None, [one.converters.get(BACKEND)])):
+    for package in FORMATS[name].needs:
         pytest.importorskip(package)
 
 
