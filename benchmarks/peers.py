@@ -27,7 +27,8 @@ from typing import Any
 
 from benchmarks import performance
 from benchmarks.contenders import ARCHITECTURES, INFERENCE, START, TRAINING, Contender, contenders
-from keras_vitcnn.training.records import append_line, drop_half_line, read_lines, write_atomically
+from keras_vitcnn.files import write_atomically
+from keras_vitcnn.training.records import append_line, drop_half_line, read_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results/peers.jsonl"

@@ -3,10 +3,10 @@
 from importlib import import_module
 from types import ModuleType
 
-from keras_vitcnn import analysis, blocks, layers, models, ops
+from keras_vitcnn import analysis, blocks, inference, layers, models, ops
 from keras_vitcnn.analysis import Complexity, complexity
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
-from keras_vitcnn.inference import fuse, predictor
+from keras_vitcnn.inference import features, fuse, predictor
 from keras_vitcnn.models import build, config_of, create_model, list_models, list_weights
 from keras_vitcnn.models.bit import (
     BiTConfig,
@@ -306,7 +306,9 @@ __all__ = [
     "complexity",
     "config_of",
     "create_model",
+    "features",
     "fuse",
+    "inference",
     "layers",
     "list_models",
     "list_weights",

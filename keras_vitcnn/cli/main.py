@@ -12,8 +12,10 @@ from keras_vitcnn.cli.ablate import ablate
 from keras_vitcnn.cli.benchmark import benchmark
 from keras_vitcnn.cli.compare import compare
 from keras_vitcnn.cli.evaluate import evaluate
+from keras_vitcnn.cli.export import export
 from keras_vitcnn.cli.list_models import list_models
 from keras_vitcnn.cli.predict import predict
+from keras_vitcnn.cli.search import search
 from keras_vitcnn.cli.train import train
 
 FAILED = 1  # a model could not be trained
@@ -37,8 +39,10 @@ cli.add_command(ablate)
 cli.add_command(benchmark)
 cli.add_command(compare)
 cli.add_command(evaluate)
+cli.add_command(export)
 cli.add_command(list_models)
 cli.add_command(predict)
+cli.add_command(search)
 cli.add_command(train)
 
 

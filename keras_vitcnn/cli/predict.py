@@ -43,7 +43,7 @@ def predict(
     backend.choose(backend_name)
     from keras_vitcnn import create_model, data
 
-    files = list(_files(photos))
+    files = list(image_files(photos))
     built = create_model(model, weights=weights)
     if built.load_report.random:
         raise ValueError(
@@ -62,7 +62,7 @@ def predict(
                 click.echo(f"  {prediction.probability:7.2%}  {prediction.name}")
 
 
-def _files(photos: tuple[Path, ...]) -> Iterator[Path]:
+def image_files(photos: tuple[Path, ...]) -> Iterator[Path]:
     """The files themselves, and the images of the folders in the order of their names.
 
     Raises:

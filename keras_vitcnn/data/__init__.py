@@ -5,6 +5,7 @@ from keras_vitcnn.data.batches import EvalBatches, TrainBatches, augment
 from keras_vitcnn.data.datasets import ImageData, Split, load
 from keras_vitcnn.data.images import LazyImages, decode
 from keras_vitcnn.data.labels import Prediction, class_names, decode_predictions
+from keras_vitcnn.data.masks import MaskBatches, mask_pairs
 from keras_vitcnn.data.preprocess import Preprocess, preprocess_for
 from keras_vitcnn.data.split import stratified, train_val_split
 
@@ -13,6 +14,7 @@ __all__ = [
     "EvalBatches",
     "ImageData",
     "LazyImages",
+    "MaskBatches",
     "Prediction",
     "Preprocess",
     "Split",
@@ -22,6 +24,7 @@ __all__ = [
     "decode",
     "decode_predictions",
     "load",
+    "mask_pairs",
     "preprocess_for",
     "stratified",
     "train_val_split",

@@ -22,6 +22,7 @@ from keras_vitcnn.layers.patch_folding import FoldPatches, UnfoldPatches
 from keras_vitcnn.layers.patch_merging import PatchMerging
 from keras_vitcnn.layers.position_embedding import PositionEmbedding
 from keras_vitcnn.layers.remat import Remat
+from keras_vitcnn.layers.resize_map import ResizeMap
 from keras_vitcnn.layers.squeeze_excitation import SqueezeExcitation
 from keras_vitcnn.layers.stochastic_depth import StochasticDepth
 from keras_vitcnn.layers.window_attention import WindowAttention
@@ -47,6 +48,7 @@ __all__ = [
     "PatchMerging",
     "PositionEmbedding",
     "Remat",
+    "ResizeMap",
     "SqueezeExcitation",
     "StandardizedConv2D",
     "StochasticDepth",

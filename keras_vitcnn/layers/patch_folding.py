@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
-from keras_vitcnn.ops import bilinear_matrix
+from keras_vitcnn.ops import resize_bilinear
 
 
 @register
@@ -30,7 +30,7 @@ class UnfoldPatches(keras.layers.Layer):
         _, height, width, channels = x.shape
         rows, columns = _patches((height, width), self.patch_size)
         size = self.patch_size
-        x = _stretched(x, (rows * size, columns * size))
+        x = resize_bilinear(x, (rows * size, columns * size))
         x = ops.reshape(x, (-1, rows, size, columns, size, channels))
         x = ops.transpose(x, (0, 2, 4, 1, 3, 5))
         return ops.reshape(x, (-1, size * size, rows * columns, channels))
@@ -61,7 +61,7 @@ class FoldPatches(keras.layers.Layer):
         x = ops.reshape(x, (-1, size, size, rows, columns, channels))
         x = ops.transpose(x, (0, 3, 1, 4, 2, 5))
         x = ops.reshape(x, (-1, rows * size, columns * size, channels))
-        return _stretched(x, self.size)
+        return resize_bilinear(x, self.size)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape[0], *self.size, input_shape[-1]
@@ -69,14 +69,3 @@ class FoldPatches(keras.layers.Layer):
 
 def _patches(size: tuple[int, int], patch_size: int) -> tuple[int, int]:
     return -(-size[0] // patch_size), -(-size[1] // patch_size)
-
-
-def _stretched(x: Any, size: tuple[int, int]) -> Any:
-    """A map (b, h, w, c) resized bilinearly to `size`."""
-    if size[0] != x.shape[1]:
-        weights = ops.convert_to_tensor(bilinear_matrix(x.shape[1], size[0]), x.dtype)
-        x = ops.einsum("ih,bhwc->biwc", weights, x)
-    if size[1] != x.shape[2]:
-        weights = ops.convert_to_tensor(bilinear_matrix(x.shape[2], size[1]), x.dtype)
-        x = ops.einsum("jw,bhwc->bhjc", weights, x)
-    return x

@@ -64,30 +64,42 @@ class WindowAttention(keras.layers.Layer):
     def call(self, qkv: Any) -> Any:
         rows, columns = self.window
         grid = qkv.shape[1] // rows, qkv.shape[2] // columns
-        width = qkv.shape[3] // 3
-        parts = ops.reshape(
-            qkv, (-1, grid[0], rows, grid[1], columns, 3, self.num_heads, width // self.num_heads)
-        )
+        head_dim = qkv.shape[3] // 3 // self.num_heads
+        query, key, value = self.split(qkv)
+        y = ops.matmul(ops.cast(self._weights(query, key), value.dtype), value)
+        y = ops.reshape(y, (-1, *grid, self.num_heads, rows, columns, head_dim))
+        y = ops.transpose(y, (0, 1, 4, 2, 5, 3, 6))
+        return ops.reshape(y, (-1, grid[0] * rows, grid[1] * columns, qkv.shape[3] // 3))
+
+    def split(self, qkv: Any) -> list[Any]:
+        """Queries, keys and values, each (b, windows, heads, positions of a window, head_dim)."""
+        rows, columns = self.window
+        grid = qkv.shape[1] // rows, qkv.shape[2] // columns
+        head_dim = qkv.shape[3] // 3 // self.num_heads
+        parts = ops.reshape(qkv, (-1, grid[0], rows, grid[1], columns, 3, self.num_heads, head_dim))
         parts = ops.transpose(parts, (5, 0, 1, 3, 6, 2, 4, 7))
-        area = rows * columns
-        # three of (b, windows, heads, area, head_dim)
-        shape = (3, -1, grid[0] * grid[1], self.num_heads, area, width // self.num_heads)
-        query, key, value = ops.unstack(ops.reshape(parts, shape), 3, axis=0)
-        scale = (width // self.num_heads) ** -0.5
+        shape = (3, -1, grid[0] * grid[1], self.num_heads, rows * columns, head_dim)
+        return ops.unstack(ops.reshape(parts, shape), 3, axis=0)
+
+    def attention(self, qkv: Any) -> Any:
+        """The attention matrices, float32: (b, windows, heads, queries, keys)."""
+        query, key, _ = self.split(qkv)
+        return self._weights(query, key)
+
+    def _weights(self, query: Any, key: Any) -> Any:
+        scale = query.shape[-1] ** -0.5
         scores = ops.matmul(query * scale, ops.transpose(key, (0, 1, 2, 4, 3)))
         scores = ops.cast(scores, "float32") + self.bias()
         if self._mask is not None:
             scores = scores + ops.convert_to_tensor(self._mask[:, None], "float32")
-        y = ops.matmul(ops.cast(ops.softmax(scores, axis=-1), value.dtype), value)
-        y = ops.reshape(y, (-1, *grid, self.num_heads, rows, columns, width // self.num_heads))
-        y = ops.transpose(y, (0, 1, 4, 2, 5, 3, 6))
-        return ops.reshape(y, (-1, grid[0] * rows, grid[1] * columns, width))
+        return ops.softmax(scores, axis=-1)
 
     def bias(self) -> Any:
         """The learned part of the scores, float32: (heads, queries, keys) of a window."""
         area = self.window[0] * self.window[1]
-        bias = ops.take(self.relative_position, self._index, axis=1)
-        return ops.reshape(bias, (self.num_heads, area, area))
+        # Along the first axis a look-up in a table, which every format of exported models has.
+        bias = ops.take(ops.transpose(self.relative_position), self._index, axis=0)
+        return ops.reshape(ops.transpose(bias), (self.num_heads, area, area))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return *input_shape[:-1], input_shape[-1] // 3

@@ -1,7 +1,12 @@
 """Numerics that Keras lacks or lowers badly."""
 
 from keras_vitcnn.ops.convolution import conv2d, depthwise_conv2d, grouped_conv2d, lowering
-from keras_vitcnn.ops.resample import bilinear_matrix, resize_grid, resize_patch_kernel
+from keras_vitcnn.ops.resample import (
+    bilinear_matrix,
+    resize_bilinear,
+    resize_grid,
+    resize_patch_kernel,
+)
 
 __all__ = [
     "bilinear_matrix",
@@ -9,6 +14,7 @@ __all__ = [
     "depthwise_conv2d",
     "grouped_conv2d",
     "lowering",
+    "resize_bilinear",
     "resize_grid",
     "resize_patch_kernel",
 ]

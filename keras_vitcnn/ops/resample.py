@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from keras import ops
 
 
 def resize_grid(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -59,3 +62,14 @@ def bilinear_matrix(old: int, new: int) -> np.ndarray:
     """
     centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     return np.maximum(1 - np.abs(np.arange(old) - centres[:, None]), 0).astype(np.float32)
+
+
+def resize_bilinear(x: Any, size: tuple[int, int]) -> Any:
+    """A map (b, h, w, c) of known size resized by `bilinear_matrix`: the same on every backend."""
+    if size[0] != x.shape[1]:
+        weights = ops.convert_to_tensor(bilinear_matrix(x.shape[1], size[0]), x.dtype)
+        x = ops.einsum("ih,bhwc->biwc", weights, x)
+    if size[1] != x.shape[2]:
+        weights = ops.convert_to_tensor(bilinear_matrix(x.shape[2], size[1]), x.dtype)
+        x = ops.einsum("jw,bhwc->bhjc", weights, x)
+    return x

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_vitcnn.files import write_atomically
 from keras_vitcnn.speed.points import Point
 from keras_vitcnn.training import plots
-from keras_vitcnn.training.records import Record, write_atomically
+from keras_vitcnn.training.records import Record
 from keras_vitcnn.training.render import Block, Document, Figure, Table, markdown
 
 POINT, PEAK = "point", "matmul"  # kinds of records

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from keras_vitcnn.ablation import Cost, Road, as_printed
+from keras_vitcnn.files import write_atomically
 from keras_vitcnn.training import ablation_plots, plots
 from keras_vitcnn.training.ablation_plots import Point, Rate, Series
 from keras_vitcnn.training.directions import AGREES, DISAGREES, Line, lines
-from keras_vitcnn.training.records import Record, RunFolder, write_atomically
+from keras_vitcnn.training.records import Record, RunFolder
 from keras_vitcnn.training.render import Document, Figure, Table, markdown, page
 from keras_vitcnn.training.report import Report, machines
 

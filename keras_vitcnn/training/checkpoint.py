@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vitcnn.training.records import Record, replaced
+from keras_vitcnn.files import replacing_stream
+from keras_vitcnn.training.records import Record
 from keras_vitcnn.training.variables import value_of
 
 KEPT = 2
@@ -50,7 +51,7 @@ class Checkpoints:
         path = self.folder / f"step_{notes['step']:09d}.npz"
         arrays: dict[str, Any] = {name: value_of(kept) for name, kept in state(model).items()}
         arrays[NOTES] = np.array(json.dumps(notes))
-        with replaced(path) as stream:
+        with replacing_stream(path) as stream:
             np.savez(stream, **arrays)
         for old in self.paths()[:-KEPT]:
             old.unlink()

@@ -14,8 +14,8 @@ import numpy as np
 from keras_vitcnn.data import EvalBatches, Split
 from keras_vitcnn.data.batches import feed
 from keras_vitcnn.extras import require
+from keras_vitcnn.files import write_atomically
 from keras_vitcnn.training import optimizers
-from keras_vitcnn.training.records import write_atomically
 
 NAMED_CLASSES = 40  # on the axes of a picture; more would not be legible
 

@@ -18,6 +18,7 @@ from keras_vitcnn import data as images
 from keras_vitcnn.data import ImageData, TrainBatches
 from keras_vitcnn.data.batches import feed, steps_per_epoch
 from keras_vitcnn.extras import require
+from keras_vitcnn.files import write_atomically
 from keras_vitcnn.models import adapt_to_image_size, build, scale_width
 from keras_vitcnn.models.registry import find
 from keras_vitcnn.training import measure, optimizers
@@ -28,7 +29,7 @@ from keras_vitcnn.training.evaluation import Evaluation, check_labels, evaluate
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.recipes import recipe as recipe_of
-from keras_vitcnn.training.records import Record, write_atomically
+from keras_vitcnn.training.records import Record
 from keras_vitcnn.training.runner import check_length, jit_compile
 from keras_vitcnn.training.settings import Settings, differences, flat
 from keras_vitcnn.training.variables import value_of

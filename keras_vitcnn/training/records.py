@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from keras_vitcnn.files import write_atomically
 from keras_vitcnn.training.settings import differences
 
 Record = dict[str, Any]
@@ -100,26 +99,6 @@ def append_line(file: Path, record: Record) -> None:
         stream.write(json.dumps(record) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[BinaryIO]:
-    """A stream whose content becomes a file's, whole, when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, never a part."""
-    with replaced(path) as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def drop_half_line(file: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_vitcnn.files import write_atomically
 from keras_vitcnn.training import plots
 from keras_vitcnn.training.recipes import Recipe
-from keras_vitcnn.training.records import Record, RunFolder, write_atomically
+from keras_vitcnn.training.records import Record, RunFolder
 from keras_vitcnn.training.render import Document, Figure, Table, markdown, page
 
 HEADER = (

@@ -78,6 +78,7 @@ CASES = {
         lambda **k: layers.PositionEmbedding((2, 3), prefix_tokens=1, **k), ((3, 7, 6),), False
     ),
     "Remat": Case(lambda **k: layers.Remat(block(), **k), MAP, False),
+    "ResizeMap": Case(lambda **k: layers.ResizeMap((7, 3), **k), MAP, False),
     "SqueezeExcitation": Case(lambda **k: layers.SqueezeExcitation(2, "silu", **k)),
     "StandardizedConv2D": Case(
         lambda **k: layers.StandardizedConv2D(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_vitcnn.training.records import RunFolder, write_atomically
+from keras_vitcnn.files import write_atomically
+from keras_vitcnn.training.records import RunFolder
 
 pytestmark = pytest.mark.backend_independent
 
