@@ -8,14 +8,7 @@ from keras_vitcnn.analysis import Complexity, complexity
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
 from keras_vitcnn.inference import features, fuse, predictor
 from keras_vitcnn.models import build, config_of, create_model, list_models, list_weights
-from keras_vitcnn.models.bit import (
-    BiTConfig,
-    BiTR50x1,
-    BiTR50x3,
-    BiTR101x1,
-    BiTR101x3,
-    BiTR152x4,
-)
+from keras_vitcnn.models.bit import BiTConfig, BiTR50x1, BiTR50x3, BiTR101x1, BiTR101x3, BiTR152x4
 from keras_vitcnn.models.convit import (
     ConViTBase,
     ConViTBasePlus,
@@ -84,21 +77,9 @@ from keras_vitcnn.models.efficientnet import (
     EfficientNetLite4,
     EfficientNetLite4Symmetric,
 )
-from keras_vitcnn.models.hybrid import (
-    ViTR26Small32,
-    ViTR50Base16,
-    ViTR50Large32,
-)
-from keras_vitcnn.models.mobilenet import (
-    MobileNetConfig,
-    MobileNetV2,
-)
-from keras_vitcnn.models.mobilevit import (
-    MobileViTConfig,
-    MobileViTS,
-    MobileViTXS,
-    MobileViTXXS,
-)
+from keras_vitcnn.models.hybrid import ViTR26Small32, ViTR50Base16, ViTR50Large32
+from keras_vitcnn.models.mobilenet import MobileNetConfig, MobileNetV2
+from keras_vitcnn.models.mobilevit import MobileViTConfig, MobileViTS, MobileViTXS, MobileViTXXS
 from keras_vitcnn.models.regnet import (
     RegNetY002,
     RegNetY004,

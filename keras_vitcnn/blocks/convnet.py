@@ -6,18 +6,9 @@ from typing import Any
 
 import keras
 
-from keras_vitcnn.blocks.parts import (
-    conv,
-    kernel_initializer,
-    norm,
-    residual_sum,
-    squeeze_excite,
-)
+from keras_vitcnn.blocks.parts import conv, kernel_initializer, norm, residual_sum, squeeze_excite
 from keras_vitcnn.config import ConvNetConfig
-from keras_vitcnn.layers import (
-    Conv2D,
-    GlobalResponseNormalization,
-)
+from keras_vitcnn.layers import Conv2D, GlobalResponseNormalization
 
 
 def residual_block(

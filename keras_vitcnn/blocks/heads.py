@@ -6,10 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_vitcnn.layers import (
-    Dense,
-    HostNormal,
-)
+from keras_vitcnn.layers import Dense, HostNormal
 
 
 def pool_map(x: Any, pooling: str) -> Any:

@@ -8,11 +8,7 @@ import keras
 
 from keras_vitcnn.blocks.parts import conv, kernel_initializer, norm
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
-from keras_vitcnn.layers import (
-    Conv2D,
-    Padding2D,
-    PatchEmbedding,
-)
+from keras_vitcnn.layers import Conv2D, Padding2D, PatchEmbedding
 
 # Kernel of a stem of one convolution.
 SINGLE = {"conv7": 7, "conv3": 3}

@@ -13,11 +13,7 @@ import numpy as np
 
 from keras_vitcnn.data.images import Source, upright
 from keras_vitcnn.extras import require
-from keras_vitcnn.models.preprocessing import (
-    Preprocessing,
-    normalization_of,
-    preprocessing_of,
-)
+from keras_vitcnn.models.preprocessing import Preprocessing, normalization_of, preprocessing_of
 
 
 @dataclass(frozen=True, kw_only=True)

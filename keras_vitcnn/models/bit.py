@@ -8,13 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_vitcnn.blocks import (
-    activated,
-    conv,
-    drop_path_rates,
-    preactivation_block,
-    recomputed,
-)
+from keras_vitcnn.blocks import activated, conv, drop_path_rates, preactivation_block, recomputed
 from keras_vitcnn.config import ConvNetConfig, Pyramid, check_positive, check_positive_or_none
 from keras_vitcnn.layers import Padding2D
 from keras_vitcnn.models import trunk

@@ -6,13 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from keras_vitcnn.blocks import (
-    conv,
-    convnet_stem,
-    drop_path_rates,
-    inverted_residual,
-    recomputed,
-)
+from keras_vitcnn.blocks import conv, convnet_stem, drop_path_rates, inverted_residual, recomputed
 from keras_vitcnn.config import ConvNetConfig, Pyramid, check_positive
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.adapt import scaled, scales_width

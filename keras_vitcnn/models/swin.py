@@ -6,18 +6,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from keras_vitcnn.blocks import (
-    drop_path_rates,
-    recomputed,
-    transformer_block,
-)
+from keras_vitcnn.blocks import drop_path_rates, recomputed, transformer_block
 from keras_vitcnn.blocks.transformer import dense, token_norm, window_attention
 from keras_vitcnn.config import Pyramid, TransformerConfig, check_positive
-from keras_vitcnn.layers import (
-    Conv2D,
-    HostNormal,
-    PatchMerging,
-)
+from keras_vitcnn.layers import Conv2D, HostNormal, PatchMerging
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.adapt import scales_width
 from keras_vitcnn.models.registry import variant

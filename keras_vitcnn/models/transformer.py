@@ -10,12 +10,7 @@ import keras
 from keras_vitcnn.blocks import drop_path_rates, recomputed, tokens_stem, transformer_block
 from keras_vitcnn.blocks.transformer import gated_attention, self_attention, token_norm
 from keras_vitcnn.config import TransformerConfig
-from keras_vitcnn.layers import (
-    ClassToken,
-    Dense,
-    HostNormal,
-    PositionEmbedding,
-)
+from keras_vitcnn.layers import ClassToken, Dense, HostNormal, PositionEmbedding
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.convnet import stages
 

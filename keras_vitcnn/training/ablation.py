@@ -11,13 +11,7 @@ from keras_vitcnn.ablation import Road, Step, costs, fit
 from keras_vitcnn.ablation import road as road_of
 from keras_vitcnn.extras import require
 from keras_vitcnn.training import ablation_report, recipes
-from keras_vitcnn.training.comparison import (
-    candidate,
-    described,
-    load_images,
-    outcome,
-    trained,
-)
+from keras_vitcnn.training.comparison import candidate, described, load_images, outcome, trained
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.records import Record, RunFolder

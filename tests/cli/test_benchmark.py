@@ -70,12 +70,19 @@ def test_wrong_input_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: P
         assert not out.exists()
 
 
+@pytest.mark.parametrize("started", [True, False])
 def test_an_interruption_says_how_to_go_on(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    started: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     def benchmark(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(speed, "benchmark", benchmark)
+    if started:
+        (tmp_path / "results.jsonl").touch()
     assert main(["benchmark", "--models", "ResNet18", "--out", str(tmp_path)]) == 130
-    assert "same command again" in capsys.readouterr().err
+    message = "same command again" if started else "nothing was written"
+    assert message in capsys.readouterr().err
