@@ -7,26 +7,8 @@ from typing import Any
 
 import click
 
-from keras_vitcnn.cli import backend, tables
-from keras_vitcnn.cli.compare import Names, compare
+from keras_vitcnn.cli import backend, options, tables
 from keras_vitcnn.cli.resume import resumable
-
-# The options that say on what and how to train are those of a comparison.
-SHARED = [
-    option for option in compare.params if option.name not in ("models", "out", "recipe", "changes")
-]
-
-
-class Numbers(Names):
-    """Positive numbers separated by commas."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        try:
-            return tuple(float(one) for one in super().convert(value, param, ctx))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of numbers such as 0.3,1,3", param, ctx)
 
 
 @click.command()
@@ -35,34 +17,33 @@ class Numbers(Names):
     "name",
     help="Which road; required for training. --dry-run alone shows them all.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs/ablation"),
-    show_default=True,
-    help="Folder of the results, the table and the figure. Started again with the same folder, a "
-    "run goes on after the last finished training.",
+@options.out(
+    "runs/ablation",
+    "the results, the table and the figure. Started again with the same folder, a run goes on "
+    "after the last finished training.",
 )
 @click.option(
     "--steps",
-    type=Names(),
+    type=options.Names(),
     help="Names of the steps to train, separated by commas.  [default: all of the road]",
 )
 @click.option(
     "--recipe",
-    type=Names(),
+    type=options.Names(),
     default="small-data",
     show_default=True,
     help="Recipe, or several separated by commas: each step is trained with each.",
 )
 @click.option(
     "--rate-factors",
-    type=Numbers(),
+    type=options.Numbers(),
     default="1",
     show_default=True,
     help="Factors on the recipe's learning rate, separated by commas: each step is trained with "
     "each.",
 )
+@options.SAME_FOR_ALL
+@options.BACKEND
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -70,7 +51,7 @@ class Numbers(Names):
     "--image-size or --width-multiplier at that scale.",
 )
 def ablate(
-    backend_name: str | None, name: str | None, out: Path, dry_run: bool, **options: Any
+    backend_name: str | None, name: str | None, out: Path, dry_run: bool, **settings: Any
 ) -> int:
     """Walk from one design to another: train every step of a road on the same images.
 
@@ -89,26 +70,23 @@ def ablate(
     """
     backend.choose(backend_name)
     if dry_run:
-        _show_costs(name, options)
+        _show_costs(name, settings)
         return 0
     if name is None:
         raise click.UsageError("Missing option '--road'; --dry-run alone shows all roads.")
     with resumable(out):
         from keras_vitcnn import training
 
-        ablation = training.ablate(name, out=out, show_progress=True, **options)
+        ablation = training.ablate(name, out=out, show_progress=True, **settings)
     answer, report = " ".join(ablation.answer), f"Report: {ablation.report}"
     tables.show(ablation.table.header, ablation.table.rows, answer, report)
     return 1 if ablation.failures else 0
 
 
-ablate.params.extend(SHARED)
-
-
-def _show_costs(name: str | None, options: dict[str, Any]) -> None:
+def _show_costs(name: str | None, settings: dict[str, Any]) -> None:
     from keras_vitcnn import ablation
 
-    scale = {key: options[key] for key in ("image_size", "width_multiplier", "stem_stride")}
+    scale = {key: settings[key] for key in ("image_size", "width_multiplier", "stem_stride")}
     for each in ablation.roads() if name is None else [name]:
         road = ablation.road(each)
         click.echo(f"{road.name}: {road.title} ({road.source})\n")

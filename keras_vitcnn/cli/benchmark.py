@@ -7,47 +7,31 @@ from typing import Any
 
 import click
 
-from keras_vitcnn.cli import backend, tables
-from keras_vitcnn.cli.compare import Names
+from keras_vitcnn.cli import backend, options, tables
 from keras_vitcnn.cli.resume import resumable
-
-
-class Sizes(click.ParamType):
-    """Positive integers separated by commas."""
-
-    name = "sizes"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        try:
-            sizes = tuple(int(part) for part in str(value).split(",") if part.strip())
-        except ValueError:
-            sizes = ()
-        if not sizes or min(sizes) < 1:
-            self.fail(f"{value!r} is not a list of positive integers such as 1,8", param, ctx)
-        return sizes
 
 
 @click.command()
 @click.option(
     "--models",
-    type=Names(),
+    type=options.Names(),
     required=True,
     help="Models to measure, separated by commas, by our names or timm's; see keras-vitcnn list.",
 )
 @click.option(
     "--modes",
-    type=Names(),
+    type=options.Names(),
     default="inference",
     show_default=True,
     help="inference, training (forward, backward and an update by AdamW), or both.",
 )
-@click.option("--batch-sizes", type=Sizes(), default="8", show_default=True)
+@click.option("--batch-sizes", type=options.Sizes(), default="8", show_default=True)
 @click.option(
-    "--image-sizes", type=Sizes(), default="224", show_default=True, help="Sides in pixels."
+    "--image-sizes", type=options.Sizes(), default="224", show_default=True, help="Sides in pixels."
 )
 @click.option(
     "--dtypes",
-    type=Names(),
+    type=options.Names(),
     default="float32",
     show_default=True,
     help="float32, mixed_bfloat16, mixed_float16.",
@@ -61,26 +45,18 @@ class Sizes(click.ParamType):
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.POSITIVE_FLOAT,
     default=5.0,
     show_default=True,
     help="Timed steps of every point; at least five are taken.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs/benchmark"),
-    show_default=True,
-    help="Folder of the results and the report. Started again with the same folder, a benchmark "
-    "goes on after the last point, and takes in more points and other backends.",
+@options.out(
+    "runs/benchmark",
+    "the results and the report. Started again with the same folder, a benchmark goes on after "
+    "the last point, and takes in more points and other backends.",
 )
-@click.option(
-    "--backend",
-    "backend_name",
-    type=click.Choice(backend.BACKENDS),
-    help="[default: $KERAS_BACKEND, else the first of these that is installed]",
-)
-def benchmark(backend_name: str | None, models: tuple[str, ...], out: Path, **options: Any) -> int:
+@options.BACKEND
+def benchmark(backend_name: str | None, models: tuple[str, ...], out: Path, **axes: Any) -> int:
     """Measure how fast models run on this machine, and with how much memory.
 
     Every combination of the options is measured in a process of its own: images per second,
@@ -99,6 +75,6 @@ def benchmark(backend_name: str | None, models: tuple[str, ...], out: Path, **op
     with resumable(out):
         from keras_vitcnn import speed
 
-        found = speed.benchmark(models, out=out, show_progress=True, **options)
+        found = speed.benchmark(models, out=out, show_progress=True, **axes)
     tables.show(found.table.header, found.table.rows, f"Report: {found.report}")
     return 1 if found.failures else 0

@@ -8,27 +8,20 @@ from typing import Any
 
 import click
 
-from keras_vitcnn.cli import backend
+from keras_vitcnn.cli import backend, options
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=options.PATH)
 @click.option(
     "--data",
     help="Folder or tfds:NAME, whose validation images are taken.  [default: what it was trained "
     "with]",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the table and the picture."
-)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--limit-val", type=click.IntRange(min=1), help="Take so many images.")
-@click.option(
-    "--backend",
-    "backend_name",
-    type=click.Choice(backend.BACKENDS),
-    help="[default: $KERAS_BACKEND, else the first of these that is installed]",
-)
+@click.option("--out", type=options.PATH, help="Folder for the table and the picture.")
+@click.option("--batch-size", type=options.POSITIVE, default=64, show_default=True)
+@click.option("--limit-val", type=options.POSITIVE, help="Take so many images.")
+@options.BACKEND
 def evaluate(
     backend_name: str | None,
     model: Path,

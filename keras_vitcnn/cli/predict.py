@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from keras_vitcnn.cli import backend
+from keras_vitcnn.cli import backend, options
 
 BATCH = 32  # photos decoded and classified at once
 
 
 @click.command()
 @click.argument("model")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=options.PATH)
 @click.option(
     "--weights",
     default="imagenet",
@@ -23,13 +23,8 @@ BATCH = 32  # photos decoded and classified at once
     "--pretrained), the path of a .safetensors, .pth or .weights.h5 file, hf://owner/repo, or "
     "package:NAME for a checkpoint in an installed Python package.",
 )
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option(
-    "--backend",
-    "backend_name",
-    type=click.Choice(backend.BACKENDS),
-    help="[default: $KERAS_BACKEND, else the first of these that is installed]",
-)
+@click.option("--top", type=options.POSITIVE, default=5, show_default=True)
+@options.BACKEND
 def predict(
     backend_name: str | None, model: str, photos: tuple[Path, ...], weights: str, top: int
 ) -> None:

@@ -8,15 +8,9 @@ from typing import Any
 
 import click
 
-from keras_vitcnn.cli import backend
+from keras_vitcnn.cli import backend, options
 
-BACKEND = click.option(
-    "--backend",
-    "backend_name",
-    type=click.Choice(backend.BACKENDS),
-    help="[default: $KERAS_BACKEND, else the first of these that is installed]",
-)
-NEIGHBOURS = click.option("-k", type=click.IntRange(min=1), default=5, show_default=True)
+NEIGHBOURS = click.option("-k", type=options.POSITIVE, default=5, show_default=True)
 
 
 @click.group()
@@ -26,7 +20,7 @@ def search() -> None:
 
 @search.command()
 @click.argument("model")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=options.PATH)
 @click.option(
     "--index",
     required=True,
@@ -39,12 +33,12 @@ def search() -> None:
 @click.option("--collection", default="images", show_default=True, help="Its name in Milvus.")
 @click.option(
     "--embeddings",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Folder for the vectors; started again after an interruption, the command goes on there.  "
     "[default: the index' name and .embeddings]",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
-@BACKEND
+@click.option("--batch-size", type=options.POSITIVE, default=32, show_default=True)
+@options.BACKEND
 def build(
     backend_name: str | None,
     model: str,
@@ -93,11 +87,11 @@ def build(
 
 @search.command()
 @click.argument("index")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, required=True, type=options.PATH)
 @NEIGHBOURS
 @click.option("--collection", default="images", show_default=True)
-@click.option("--picture", type=click.Path(path_type=Path), help="Write what was found there.")
-@BACKEND
+@click.option("--picture", type=options.PATH, help="Write what was found there.")
+@options.BACKEND
 def query(
     backend_name: str | None,
     index: str,
@@ -124,12 +118,12 @@ def query(
     "photos",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="A photo; may be given several times.",
 )
 @click.option(
     "--picture",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     default=Path("neighbours.png"),
     show_default=True,
     help="What each index found for the same photos.",
@@ -142,7 +136,7 @@ def query(
 )
 @NEIGHBOURS
 @click.option("--collection", default="images", show_default=True)
-@BACKEND
+@options.BACKEND
 def compare(
     backend_name: str | None,
     indexes: tuple[str, ...],

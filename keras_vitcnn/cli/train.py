@@ -7,27 +7,16 @@ from typing import Any
 
 import click
 
-from keras_vitcnn.cli import backend
-
-POSITIVE = click.IntRange(min=1)
+from keras_vitcnn.cli import backend, options
 
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "--data",
-    default="digits",
-    show_default=True,
-    help="digits, a folder with one sub-folder per class (or with train/ and val/ of such "
-    "folders), or tfds:NAME.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("runs/training"),
-    show_default=True,
-    help="Folder of checkpoints, log and model. Started again with the same folder, a training "
-    "goes on where it was.",
+@options.DATA
+@options.out(
+    "runs/training",
+    "checkpoints, log and model. Started again with the same folder, a training goes on where it "
+    "was.",
 )
 @click.option(
     "--recipe",
@@ -35,36 +24,28 @@ POSITIVE = click.IntRange(min=1)
     show_default=True,
     help="How to train: small-data, sgd, or one of the papers'; --recipe list prints them.",
 )
+@options.SET
 @click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Change a field of the recipe, e.g. --set learning_rate=1e-3; may be repeated.",
+    "--epochs", type=options.POSITIVE, help="Passes over the images.  [default: the recipe's]"
 )
-@click.option("--epochs", type=POSITIVE, help="Passes over the images.  [default: the recipe's]")
 @click.option(
     "--batch-size",
-    type=POSITIVE,
+    type=options.POSITIVE,
     help="Images of a step; the learning rate follows linearly.  [default: the recipe's]",
 )
 @click.option(
     "--accumulate",
-    type=POSITIVE,
+    type=options.POSITIVE,
     default=1,
     show_default=True,
     help="Parts that a step is computed in, where its images don't fit into memory together.",
 )
 @click.option(
-    "--image-size", type=POSITIVE, help="Side in pixels.  [default: the recipe's, else the data's]"
+    "--image-size",
+    type=options.POSITIVE,
+    help="Side in pixels.  [default: the recipe's, else the data's]",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--dtype",
-    default="float32",
-    show_default=True,
-    help="float32, mixed_bfloat16 or mixed_float16 (with loss scaling).",
-)
 @click.option("--remat", is_flag=True, help="Compute activations twice instead of keeping them.")
 @click.option("--weights", help="To begin with: imagenet, a tag, a file, or hf://owner/repo.")
 @click.option(
@@ -84,23 +65,8 @@ POSITIVE = click.IntRange(min=1)
     help="Use all devices: each computes a part of every batch, or (JAX) keeps a part of the "
     "model. On PyTorch start the command with torchrun.",
 )
-@click.option(
-    "--drop-path-rate",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Of the last block.  [default: the recipe's]",
-)
-@click.option("--width-multiplier", type=click.FloatRange(min=0, min_open=True), default=1.0)
-@click.option("--stem-stride", type=POSITIVE, help="As of compare.")
-@click.option("--limit-train", type=POSITIVE, help="Train on so many images.")
-@click.option("--limit-val", type=POSITIVE, help="Validate with so many images.")
-@click.option("--flip/--no-flip", default=None, help="Mirror images.  [default: the data decide]")
-@click.option("--skip-bad-images", is_flag=True, help="Leave out files that can't be decoded.")
-@click.option(
-    "--backend",
-    "backend_name",
-    type=click.Choice(backend.BACKENDS),
-    help="[default: $KERAS_BACKEND, else the first of these that is installed]",
-)
+@options.SCALE
+@options.BACKEND
 def train(
     backend_name: str | None,
     model: str,
@@ -108,7 +74,7 @@ def train(
     recipe: str,
     changes: tuple[str, ...],
     distribute: str | None,
-    **options: Any,
+    **settings: Any,
 ) -> int:
     """Train MODEL as a paper did, with everything that belongs to it.
 
@@ -134,8 +100,8 @@ def train(
     try:
         # The model's variant of the recipe first, so that what was asked for has the last word.
         chosen = changed(training.recipe(recipe, model=_constructor(model)), changes)
-        options["distribute"] = distribute or ""
-        done = training.fit(model, out=out, recipe=chosen, show_progress=True, **options)
+        settings["distribute"] = distribute or ""
+        done = training.fit(model, out=out, recipe=chosen, show_progress=True, **settings)
     except KeyboardInterrupt:
         click.echo(f"interrupted; run the same command again to go on in {out}", err=True)
         raise click.Abort from None

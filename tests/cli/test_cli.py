@@ -12,7 +12,7 @@ import pytest
 
 from keras_vitcnn import create_model, data, list_models, training
 from keras_vitcnn.cli import main
-from keras_vitcnn.cli.compare import Seeds
+from keras_vitcnn.cli.options import Seeds
 from keras_vitcnn.training.render import Table
 from tests import helpers
 from tests.helpers import ROOT
