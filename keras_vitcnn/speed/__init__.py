@@ -1,6 +1,6 @@
 """How fast models run on this machine."""
 
-from keras_vitcnn.speed.benchmark import Benchmark, benchmark
+from keras_vitcnn.speed.benchmark import benchmark
 from keras_vitcnn.speed.points import MODES, Point, grid
 
-__all__ = ["MODES", "Benchmark", "Point", "benchmark", "grid"]
+__all__ = ["MODES", "Point", "benchmark", "grid"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,9 @@ from keras_vitcnn.extras import require
 from keras_vitcnn.speed import processes, report
 from keras_vitcnn.speed.points import Point, grid
 from keras_vitcnn.training.progress import Reporter
-from keras_vitcnn.training.records import Record, append_line, drop_half_line, read_lines
-from keras_vitcnn.training.render import Table
+from keras_vitcnn.training.records import Findings, Record, append_line, drop_half_line, read_lines
 
 SECONDS = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """What was measured."""
-
-    out: Path
-    records: list[Record]  # of all points in the folder
-    report: Path  # the Markdown one
-    table: Table  # its table
-
-    @property
-    def failures(self) -> list[Record]:
-        return [record for record in self.records if "failure" in record]
 
 
 def benchmark(
@@ -40,7 +25,7 @@ def benchmark(
     seconds: float = SECONDS,
     show_progress: bool = False,
     **axes: Any,
-) -> Benchmark:
+) -> Findings:
     """Measure speed, latency and memory of models on this machine with the backend in use.
 
     Everything is checked before the first measurement. Each finished point is one line of
@@ -85,8 +70,7 @@ def benchmark(
             reporter.say(f"{title}: {report.outcome(record)}")
             reporter.bars.advance(task)
     records = list({_key(line): line for line in read_lines(file)}.values())
-    table, path = report.write(folder, records)
-    return Benchmark(out=folder, records=records, report=path, table=table)
+    return report.write(folder, records)
 
 
 def _peak_job(dtype: str) -> Record:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_vitcnn.files import write_atomically
 from keras_vitcnn.speed.points import Point
 from keras_vitcnn.training import plots
-from keras_vitcnn.training.records import Record
+from keras_vitcnn.training.records import Findings, Record
 from keras_vitcnn.training.render import Block, Document, Figure, Table, markdown
 
 POINT, PEAK = "point", "matmul"  # kinds of records
@@ -64,8 +64,8 @@ def macs_per_second(record: Record) -> float:
     return speed(record) * record["macs"] * PASSES[record["mode"]]
 
 
-def write(folder: Path, records: list[Record]) -> tuple[Table, Path]:
-    """Write `report.md`, `speed.png` and `speed.svg`; returns the table and the report's path."""
+def write(folder: Path, records: list[Record]) -> Findings:
+    """Write `report.md`, `speed.png` and `speed.svg`."""
     peaks = {
         (record["backend"], record["dtype"]): record["macs_per_second"]
         for record in records
@@ -95,7 +95,9 @@ def write(folder: Path, records: list[Record]) -> tuple[Table, Path]:
     )
     path = folder / "report.md"
     write_atomically(path, markdown(document))
-    return table, path
+    return Findings(
+        out=folder, records=records, report=path, answer=list(document.answer), table=table
+    )
 
 
 def _answer(finished: list[Record]) -> list[str]:

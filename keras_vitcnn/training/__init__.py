@@ -1,19 +1,19 @@
 """Training: recipes as data, one model under one of them, several compared, a road walked."""
 
-from keras_vitcnn.training.ablation import Ablation, ablate
-from keras_vitcnn.training.comparison import Comparison, compare
+from keras_vitcnn.training.ablation import ablate
+from keras_vitcnn.training.comparison import compare
 from keras_vitcnn.training.evaluation import Evaluation, evaluate
 from keras_vitcnn.training.fitting import Diverged, Fitted, fit
 from keras_vitcnn.training.optimizers import optimizer
 from keras_vitcnn.training.recipes import RECIPES, Recipe, recipe, recipes
+from keras_vitcnn.training.records import Findings
 from keras_vitcnn.training.settings import Settings
 
 __all__ = [
     "RECIPES",
-    "Ablation",
-    "Comparison",
     "Diverged",
     "Evaluation",
+    "Findings",
     "Fitted",
     "Recipe",
     "Settings",

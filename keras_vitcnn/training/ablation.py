@@ -14,8 +14,7 @@ from keras_vitcnn.training import ablation_report, recipes
 from keras_vitcnn.training.comparison import candidate, described, load_images, outcome, trained
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.recipes import Recipe
-from keras_vitcnn.training.records import Record, RunFolder
-from keras_vitcnn.training.render import Table
+from keras_vitcnn.training.records import Findings, Record, RunFolder
 from keras_vitcnn.training.settings import Settings
 
 
@@ -39,21 +38,6 @@ class Trial:
         return f"{self.step.name} ({self.base.name}{times})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ablation:
-    """What a walk along a road found."""
-
-    out: Path
-    records: list[Record]  # of all trainings in the folder
-    report: Path  # the HTML one
-    answer: list[str]  # its first paragraph, by sentences
-    table: Table  # its table
-
-    @property
-    def failures(self) -> list[Record]:
-        return [record for record in self.records if "failure" in record]
-
-
 def ablate(
     road: str | Road,
     data: str | Path = "digits",
@@ -66,7 +50,7 @@ def ablate(
     data_dir: str | Path | None = None,
     show_progress: bool = False,
     **settings: Any,
-) -> Ablation:
+) -> Findings:
     """Train the steps of a road on the same images, and write its table and figure.
 
     Everything is checked before the first step and before anything is written. Each finished
@@ -143,13 +127,7 @@ def ablate(
             done[name, seed] = record
             reporter.say(f"{title}: {outcome(record)}")
             written = ablation_report.write(folder, road, published)
-    return Ablation(
-        out=folder.path,
-        records=folder.records(folder.results),
-        report=written.path,
-        answer=written.answer,
-        table=written.table,
-    )
+    return written
 
 
 def _trials(

@@ -12,9 +12,9 @@ from keras_vitcnn.files import write_atomically
 from keras_vitcnn.training import ablation_plots, plots
 from keras_vitcnn.training.ablation_plots import Point, Rate, Series
 from keras_vitcnn.training.directions import AGREES, DISAGREES, Line, lines
-from keras_vitcnn.training.records import Record, RunFolder
+from keras_vitcnn.training.records import Findings, Record, RunFolder
 from keras_vitcnn.training.render import Document, Figure, Table, markdown, page
-from keras_vitcnn.training.report import Report, machines
+from keras_vitcnn.training.report import machines
 
 HEADER = (
     "Step",
@@ -39,7 +39,7 @@ READING = (
 )
 
 
-def write(folder: RunFolder, road: Road, published: Sequence[Cost]) -> Report:
+def write(folder: RunFolder, road: Road, published: Sequence[Cost]) -> Findings:
     """Write `report.md`, `report.html`, `road.json` and the figures from a folder's records."""
     settings = folder.settings()
     records = folder.records(folder.results)
@@ -74,7 +74,13 @@ def write(folder: RunFolder, road: Road, published: Sequence[Cost]) -> Report:
     write_atomically(folder.path / "report.md", markdown(document))
     target = folder.path / "report.html"
     write_atomically(target, page(document))
-    return Report(path=target, answer=list(document.answer), table=table)
+    return Findings(
+        out=folder.path,
+        records=records,
+        report=target,
+        answer=list(document.answer),
+        table=table,
+    )
 
 
 def headline(road: Road, rows: Sequence[Line], settings: Record) -> list[str]:

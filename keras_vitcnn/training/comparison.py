@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vitcnn import data as images
 from keras_vitcnn.analysis import complexity
 from keras_vitcnn.data import ImageData
 from keras_vitcnn.data.batches import in_data_format, steps_per_epoch
@@ -22,8 +21,7 @@ from keras_vitcnn.training import measure, report
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.recipes import recipe as recipe_of
-from keras_vitcnn.training.records import Record, RunFolder
-from keras_vitcnn.training.render import Table
+from keras_vitcnn.training.records import Findings, Record, RunFolder
 from keras_vitcnn.training.runner import check_length, train
 from keras_vitcnn.training.settings import Settings, flat
 
@@ -42,21 +40,6 @@ class Candidate:
     macs: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What a comparison found."""
-
-    out: Path
-    records: list[Record]  # of all models and seeds in the folder
-    report: Path  # the HTML one
-    answer: list[str]  # its first paragraph, by sentences
-    table: Table  # its table
-
-    @property
-    def failures(self) -> list[Record]:
-        return [record for record in self.records if "failure" in record]
-
-
 def compare(
     models: Iterable[str],
     data: str | Path = "digits",
@@ -67,7 +50,7 @@ def compare(
     data_dir: str | Path | None = None,
     show_progress: bool = False,
     **settings: Any,
-) -> Comparison:
+) -> Findings:
     """Train models on the same images under the same recipe and budget, and write a report.
 
     Everything is checked before the first step and before anything is written. Each finished
@@ -130,30 +113,14 @@ def compare(
             folder.append(folder.results, record)
             reporter.say(f"{title}: {outcome(record)}")
     written = report.write(folder)
-    return Comparison(
-        out=folder.path,
-        records=folder.records(folder.results),
-        report=written.path,
-        answer=written.answer,
-        table=written.table,
-    )
+    return written
 
 
 def load_images(
     asked: Settings, data_dir: str | Path | None, reporter: Reporter
 ) -> tuple[ImageData, Settings]:
     """The images of a run, and its settings with what the data decided."""
-    found = images.load(
-        asked.data,
-        image_size=asked.image_size,
-        limit_train=asked.limit_train,
-        limit_val=asked.limit_val,
-        flip=asked.flip,
-        skip_bad_images=asked.skip_bad_images,
-        photos=asked.recipe.photos,
-        data_dir=data_dir,
-        progress=reporter.track,
-    )
+    found = asked.load(data_dir, reporter.track)
     if asked.batch_size > len(found.train):
         raise ValueError(
             "`batch_size` must be at most the number of training images, "

@@ -14,7 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vitcnn import data as images
 from keras_vitcnn.data import ImageData, TrainBatches
 from keras_vitcnn.data.batches import feed, steps_per_epoch
 from keras_vitcnn.extras import require
@@ -121,17 +120,7 @@ def fit(
     folder, used = Path(out), devices(distribute)
     used.check(asked.batch_size // accumulate, chosen.clip_norm)
     with Reporter(show_progress and used.writes) as reporter, used.scope():
-        found = images.load(
-            asked.data,
-            image_size=asked.image_size,
-            limit_train=asked.limit_train,
-            limit_val=asked.limit_val,
-            flip=asked.flip,
-            skip_bad_images=asked.skip_bad_images,
-            photos=chosen.photos,
-            data_dir=data_dir,
-            progress=reporter.track,
-        )
+        found = asked.load(data_dir, reporter.track)
         for split in (found.train, found.val):
             check_labels(split.labels, len(found.class_names))
         decided = replace(asked, image_size=found.image_size, flip=found.flip)

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_vitcnn.files import write_atomically
+from keras_vitcnn.training.render import Table
 from keras_vitcnn.training.settings import differences
 
 Record = dict[str, Any]
 GROWING = ("models", "seeds")  # a later call may add some without making earlier results unequal
 ABOUT = "about"  # for the report only
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a finished call of `compare`, `ablate` or `benchmark` returns."""
+
+    out: Path
+    records: list[Record]  # all in the folder, those of earlier calls too
+    report: Path  # to be opened by a person
+    answer: list[str]  # its first paragraph, by sentences
+    table: Table  # its table
+
+    @property
+    def failures(self) -> list[Record]:
+        return [record for record in self.records if "failure" in record]
 
 
 class RunFolder:

@@ -6,7 +6,6 @@ import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from keras_vitcnn.files import write_atomically
 from keras_vitcnn.training import plots
 from keras_vitcnn.training.recipes import Recipe
-from keras_vitcnn.training.records import Record, RunFolder
+from keras_vitcnn.training.records import Findings, Record, RunFolder
 from keras_vitcnn.training.render import Document, Figure, Table, markdown, page
 
 HEADER = (
@@ -69,16 +68,7 @@ class Summary:
         return f"{self.top1:.1f}{spread}"
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was written."""
-
-    path: Path  # of the HTML one
-    answer: list[str]  # sentences
-    table: Table
-
-
-def write(folder: RunFolder) -> Report:
+def write(folder: RunFolder) -> Findings:
     """Write `report.md`, `report.html` and the plots into a comparison's folder."""
     settings = folder.settings()
     records = folder.records(folder.results)
@@ -108,7 +98,13 @@ def write(folder: RunFolder) -> Report:
     write_atomically(folder.path / "report.md", markdown(document))
     target = folder.path / "report.html"
     write_atomically(target, page(document))
-    return Report(path=target, answer=list(document.answer), table=table)
+    return Findings(
+        out=folder.path,
+        records=records,
+        report=target,
+        answer=list(document.answer),
+        table=table,
+    )
 
 
 def summarise(records: Iterable[Record]) -> list[Summary]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keras_vitcnn import data as images
+from keras_vitcnn.data import ImageData
 from keras_vitcnn.training.recipes import Recipe, recipe
 
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -59,6 +61,20 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+
+    def load(self, data_dir: str | Path | None, progress: Any) -> ImageData:
+        """The images; arguments as of `keras_vitcnn.data.load`."""
+        return images.load(
+            self.data,
+            image_size=self.image_size,
+            limit_train=self.limit_train,
+            limit_val=self.limit_val,
+            flip=self.flip,
+            skip_bad_images=self.skip_bad_images,
+            photos=self.recipe.photos,
+            data_dir=data_dir,
+            progress=progress,
+        )
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
