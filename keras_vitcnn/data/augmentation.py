@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_vitcnn.data import operations
-from keras_vitcnn.data.images import Source, upright, upright_size
+from keras_vitcnn.data.images import Source, upright
 from keras_vitcnn.data.policies import policy
 
 CROPS = ("shift", "resized", "simple")
@@ -81,12 +81,18 @@ class Augmentation:
         resample = Image.Resampling[self.interpolation.upper()]
         if self.crop == "simple":
             return _simple_crop(upright(source), size, rng, resample)
-        width, height = upright_size(source)
-        box = resized_crop_box(width, height, self.min_area, rng)
-        shortest = min(box[2] - box[0], box[3] - box[1])
-        image = upright(source, next(s for s in SHRINKS if shortest >= s * size or s == 1))
-        scale = image.width / width, image.height / height
-        part = [round(edge * scale[axis % 2]) for axis, edge in enumerate(box)]
+        box = full = (0, 0, 0, 0)
+
+        def shrink(width: int, height: int) -> int:
+            nonlocal box, full
+            full = (width, height, width, height)
+            box = resized_crop_box(width, height, self.min_area, rng)
+            shortest = min(box[2] - box[0], box[3] - box[1])
+            return next(s for s in SHRINKS if shortest >= s * size or s == 1)
+
+        image = upright(source, shrink)
+        edges = zip(box, full, 2 * image.size, strict=True)
+        part = [round(edge * side / whole) for edge, whole, side in edges]
         return image.crop(part).resize((size, size), resample)
 
     def vary(self, image: Any, rng: np.random.Generator) -> Any:

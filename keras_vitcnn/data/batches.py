@@ -103,19 +103,8 @@ class TrainBatches(keras.utils.PyDataset):
         step = self.start + index
         chosen = self.chosen(step)[self.rows]
         augmentation = self.augmentation
-        images = self._cropped(chosen, step)
-        if augmentation.varies:
-            for place, row in enumerate(self.rows):
-                images[place] = self._varied(images[place], self._rng(step, row, 1))
-        if augmentation.mixes:
-            images = images.astype("float32")
-        if augmentation.erasing:
-            for place, row in enumerate(self.rows):
-                rng = self._rng(step, row, 2)
-                if rng.random() < augmentation.erasing:
-                    erase(images[place], rng)
         images, labels = mix(
-            images,
+            self._images(chosen, step),
             self.one_hot[self.split.labels[chosen]],
             np.random.default_rng((self.seed, 3, step)),
             mixup=augmentation.mixup,
@@ -129,11 +118,13 @@ class TrainBatches(keras.utils.PyDataset):
         epoch, position = divmod(step, steps_per_epoch(len(self.split), self.batch_size))
         return self._epoch_order(epoch)[position * self.batch_size :][: self.batch_size]
 
-    def _cropped(self, chosen: np.ndarray, step: int) -> np.ndarray:
-        """The images, cropped or shifted and mirrored: (b, s, s, 3) uint8."""
+    def _images(self, chosen: np.ndarray, step: int) -> np.ndarray:
+        """Cropped or shifted, mirrored, varied and erased: (b, s, s, 3), what `mix` may change."""
         augmentation, images = self.augmentation, self.split.images
-        if not augmentation.photos:
-            return augment(
+        if augmentation.photos:
+            sources = images.sources if isinstance(images, LazyImages) else images
+        else:
+            sources = augment(
                 images[chosen],
                 np.random.default_rng((self.seed, 1, step)),
                 flip=self.flip,
@@ -141,22 +132,32 @@ class TrainBatches(keras.utils.PyDataset):
                 rows=self.rows,
                 of=self.batch_size,
             )
-        sources = images.sources if isinstance(images, LazyImages) else images
+            if not augmentation.varies and not augmentation.mixes:
+                return sources
+            chosen = np.arange(len(chosen))
         size = images.shape[1]
-        batch = np.empty((len(chosen), size, size, 3), "uint8")
+        batch = np.empty((len(chosen), size, size, 3), "float32" if augmentation.mixes else "uint8")
         for place, (row, index) in enumerate(zip(self.rows, chosen, strict=True)):
-            rng = self._rng(step, row, 0)
-            pixels = np.asarray(augmentation.crop_photo(sources[index], size, rng))
-            batch[place] = pixels[:, ::-1] if self.flip and rng.random() < 0.5 else pixels
+            rng = np.random.default_rng((self.seed, 2, step, row))
+            batch[place] = self._image(sources[index], rng)
+            if rng.random() < augmentation.erasing:
+                erase(batch[place], rng)
         return batch
 
-    def _varied(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _image(self, source: Any, rng: np.random.Generator) -> Any:
+        """One image, as pixels or a Pillow image, whatever it was when nothing more was to do."""
         from PIL import Image
 
-        return np.asarray(self.augmentation.vary(Image.fromarray(pixels), rng))
-
-    def _rng(self, step: int, row: int, purpose: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, 2, step, row, purpose))
+        image, augmentation = source, self.augmentation
+        if augmentation.photos:
+            image = augmentation.crop_photo(source, self.split.images.shape[1], rng)
+            if self.flip and rng.random() < 0.5:
+                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if augmentation.varies:
+            if isinstance(image, np.ndarray):
+                image = Image.fromarray(image)
+            image = augmentation.vary(image, rng)
+        return image
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         known, order = self._order  # one attribute, so that threads never see half of a change

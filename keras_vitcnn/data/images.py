@@ -57,25 +57,21 @@ def decode(source: Source, size: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def upright(source: Source, shrink: int = 1) -> Any:
+def upright(source: Source, shrink: Callable[[int, int], int] = lambda width, height: 1) -> Any:
     """One image as a Pillow image: turned as its EXIF tag says, RGB, transparency on white.
 
-    A JPEG is decoded at 1/`shrink` (2, 4 or 8) of its size, which is several times faster; other
-    formats in full.
+    `shrink` gets width and height from the header, and says at which part of its size (1, 2, 4 or
+    8) a JPEG is decoded, which is several times faster; other formats are decoded in full.
     """
     from PIL import ImageOps
 
     with _opened(source) as opened:
-        if shrink > 1:
-            opened.draft("RGB", (opened.width // shrink, opened.height // shrink))
-        return _rgb(ImageOps.exif_transpose(opened))
-
-
-def upright_size(source: Source) -> tuple[int, int]:
-    """(width, height) of `upright(source)`, from the header alone."""
-    with _opened(source) as opened:
-        turned = opened.getexif().get(ORIENTATION, 1) >= 5
-        return opened.size[::-1] if turned else opened.size
+        orientation = opened.getexif().get(ORIENTATION, 1)
+        part = shrink(*(opened.size[::-1] if orientation >= 5 else opened.size))
+        if part > 1:
+            opened.draft("RGB", (opened.width // part, opened.height // part))
+        opened.load()
+        return _rgb(opened if orientation == 1 else ImageOps.exif_transpose(opened))
 
 
 def load_images(

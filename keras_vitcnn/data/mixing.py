@@ -45,7 +45,7 @@ def mix(
     """Mix every image of a batch with its mirror image in the batch's order, all at one ratio.
 
     Args:
-        images: (b, h, w, c) in [0, 255].
+        images: (b, h, w, c) in [0, 255], changed in place.
         labels: (b, classes), one-hot.
         rng: where the ratio and the box come from; nothing else of the batch does.
         mixup: parameter of the Beta distribution of mixup's ratio; 0 for no mixup.
@@ -66,14 +66,14 @@ def mix(
     ratio = rng.beta(alpha, alpha)
     if cut:
         rows, columns = _box(images.shape[1:3], ratio, rng)
-        mixed = images.copy()
-        mixed[:, rows, columns] = images[::-1, rows, columns]
+        images[:, rows, columns] = images[::-1, rows, columns].copy()
         inside = (rows.stop - rows.start) * (columns.stop - columns.start)
         ratio = 1 - inside / math.prod(images.shape[1:3])
     else:
-        weights = np.float32(ratio), np.float32(1 - ratio)
-        mixed = images * weights[0] + images[::-1] * weights[1]
-    return mixed, (labels * ratio + labels[::-1] * (1 - ratio)).astype("float32")
+        other = images[::-1] * np.float32(1 - ratio)
+        images *= np.float32(ratio)
+        images += other
+    return images, (labels * ratio + labels[::-1] * (1 - ratio)).astype("float32")
 
 
 def _box(size: tuple[int, ...], ratio: float, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -15,7 +15,7 @@ from keras_vitcnn.training.comparison import candidate, described, load_images, 
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.records import Findings, Record, RunFolder
-from keras_vitcnn.training.settings import Settings
+from keras_vitcnn.training.settings import Settings, as_read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +170,5 @@ def _described(plain: Record, road: Road, found: Sequence[Recipe]) -> Record:
     """The settings of a run, with all of its recipes in place of the one of a comparison."""
     kept = {name: value for name, value in plain.items() if not name.startswith("recipe")}
     own = [recipes.recipe(step.recipe) for step in road if step.recipe]
-    return (
-        kept | {"road": road.name} | {f"recipe {one.name}": asdict(one) for one in [*own, *found]}
-    )
+    trained = {f"recipe {one.name}": asdict(one) for one in [*own, *found]}
+    return as_read(kept | {"road": road.name} | trained)

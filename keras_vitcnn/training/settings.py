@@ -92,4 +92,9 @@ def flat(settings: Settings, **more: Any) -> dict[str, Any]:
     fields = values.pop("recipe")
     values["recipe"] = fields.pop("name")
     values |= {f"recipe.{name}": value for name, value in fields.items()}
+    return as_read(values)
+
+
+def as_read(values: dict[str, Any]) -> dict[str, Any]:
+    """The values as they come back from a JSON file: tuples are lists, paths strings."""
     return json.loads(json.dumps(values, default=lambda value: str(Path(value))))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_vitcnn.data import Augmentation, Split, TrainBatches
 from keras_vitcnn.data.augmentation import resized_crop_box
-from keras_vitcnn.data.images import LazyImages, upright, upright_size
+from keras_vitcnn.data.images import LazyImages, upright
 
 pytestmark = pytest.mark.backend_independent
 
@@ -86,7 +86,7 @@ def test_an_image_that_no_box_fits_gives_its_centre() -> None:
 
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same() -> None:
     data = jpeg(photo(1600, 1200))
-    assert upright(data, 4).size == (400, 300)
+    assert upright(data, lambda width, height: 4).size == (400, 300)
     augmentation = Augmentation(crop="resized", min_area=0.9)
     fast = augmentation.crop_photo(data, 64, np.random.default_rng(0))
     full = np.asarray(Image.open(io.BytesIO(data)))
@@ -100,8 +100,15 @@ def test_a_turned_photo_keeps_its_turn() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     data = jpeg(photo(120, 80), exif=exif)
-    assert upright_size(data) == upright(data).size == (80, 120)
-    assert upright(data, 2).size == (40, 60)
+    asked = []
+
+    def half(*size: int) -> int:
+        asked.append(size)
+        return 2
+
+    assert upright(data).size == (80, 120)
+    assert upright(data, half).size == (40, 60)
+    assert asked == [(80, 120)]
     cropped = Augmentation(crop="resized").crop_photo(data, 16, np.random.default_rng(0))
     assert cropped.size == (16, 16)
 

@@ -35,7 +35,7 @@ def test_erased_rectangles_are_noise_in_normalised_terms() -> None:
 
 def test_mixup_is_one_ratio_for_images_and_labels(batch: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = batch
-    mixed, soft = mix(images, labels, np.random.default_rng(1), mixup=0.8, cutmix=0.0)
+    mixed, soft = mix(images.copy(), labels, np.random.default_rng(1), mixup=0.8, cutmix=0.0)
     ratio = soft[0, 0]
     assert 0 < ratio < 1
     np.testing.assert_allclose(soft, ratio * labels + (1 - ratio) * labels[::-1], atol=1e-6)
@@ -46,7 +46,7 @@ def test_mixup_is_one_ratio_for_images_and_labels(batch: tuple[np.ndarray, np.nd
 def test_cutmix_s_labels_are_its_areas(batch: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = batch
     for seed in range(20):
-        mixed, soft = mix(images, labels, np.random.default_rng(seed), mixup=0.0, cutmix=1.0)
+        mixed, soft = mix(images.copy(), labels, np.random.default_rng(seed), mixup=0.0, cutmix=1.0)
         foreign = (mixed != images).all(axis=-1)
         assert (foreign == foreign[0]).all(), "the same box in every image"
         np.testing.assert_array_equal(mixed, np.where(foreign[..., None], images[::-1], images))
@@ -58,7 +58,7 @@ def test_the_switch(batch: tuple[np.ndarray, np.ndarray]) -> None:
     cut = []
     for seed in range(300):
         rng = np.random.default_rng(seed)
-        mixed, _ = mix(*batch, rng, mixup=0.8, cutmix=1.0, switch=0.25)
+        mixed, _ = mix(batch[0].copy(), batch[1], rng, mixup=0.8, cutmix=1.0, switch=0.25)
         cut.append(np.isin(mixed, batch[0]).all())
     assert np.mean(cut) == pytest.approx(0.25, abs=0.07)
 

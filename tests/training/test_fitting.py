@@ -274,6 +274,7 @@ SCRIPT = """
 
 
 @pytest.mark.slow
+@pytest.mark.backend_independent  # minutes; every backend goes on from a checkpoint above
 def test_ten_kills_change_nothing(tmp_path: Path) -> None:
     """At any moment: while Keras is imported, while a step runs, while a checkpoint is written."""
     out, rng = tmp_path / "run", random.Random(0)
