@@ -224,7 +224,7 @@ def test_the_report(folder: RunFolder) -> None:
     assert [one["name"] for one in content["steps"]] == [one.name for one in road]
     assert content["steps"][1]["measured"][0]["top1"] == {"0": 0.6, "1": 0.62}
     assert content["steps"][2]["published"]["misprint"] == "nine is too much"
-    assert written.path.read_text().count("<svg ") == 2
+    assert written.report.read_text().count("<svg ") == 2
     for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert (folder.path / name).read_bytes().startswith(b"\x89PNG")
     before = {path.name: path.read_bytes() for path in folder.path.glob("*.svg")}

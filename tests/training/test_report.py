@@ -99,7 +99,7 @@ def test_markdown(folder: RunFolder) -> None:
 
 
 def test_html_is_whole_and_needs_nothing(folder: RunFolder) -> None:
-    text = report.write(folder).path.read_text()
+    text = report.write(folder).report.read_text()
     assert "cats &amp; dogs" in text
     assert "a &lt;fast&gt; one" in text
     assert text.count("<svg ") == 3
