@@ -133,6 +133,6 @@ def test_plots_are_reproducible_vector_files(folder: RunFolder) -> None:
 def test_a_report_of_failures_only(folder: RunFolder) -> None:
     folder.results.write_text("")
     folder.append(folder.results, {**record("Cow", 0, 0.1), "failure": "the loss became inf"})
-    text = report.write(folder).path.read_text()
+    text = report.write(folder).report.read_text()
     assert "No model finished." in text
     assert "<svg" not in text
