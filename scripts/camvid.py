@@ -1,16 +1,20 @@
-"""Train a segmenter on CamVid for some minutes and write what it reaches, with pictures.
+"""Train a segmenter on CamVid for some minutes, and write docs/results/camvid.md with pictures.
 
-    KERAS_BACKEND=torch python scripts/camvid.py DeiTTiny16 --weights deit_tiny.safetensors
+    KERAS_BACKEND=torch python scripts/camvid.py ConvNeXtAtto --data camvid
+    KERAS_BACKEND=torch python scripts/camvid.py DeiTTiny16 --weights deit_tiny.safetensors \\
+        --learning-rate 3e-4 --steps 300 --data camvid
 
 `--data` is a folder with train/, trainannot/, test/ and testannot/, as the SegNet tutorial has it:
-masks of class numbers 0 to 10, and 11 where nothing counts.
+masks of class numbers 0 to 10, and 11 where nothing counts. A stopped training goes on from its
+last epoch. What is measured lies in docs/results/camvid/; the page shows all that is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,9 @@ import numpy as np
 import keras_vitcnn as kv
 from keras_vitcnn import data, inference
 
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "results" / "camvid.md"
+SHOWN = 3  # test images of a picture
 CLASSES = [
     "sky",
     "building",
@@ -65,16 +72,24 @@ def main() -> None:
     )
     test = test[:: max(1, len(test) // options.test_images)][: options.test_images]
     weights = np.sqrt(inference.class_weights((read(mask) for _, mask in train), len(CLASSES)))
+    batches = data.MaskBatches(train, size, options.batch_size, ignore_class=IGNORED)
+    epochs = -(-options.steps // len(batches))
+    steps = epochs * len(batches)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps - steps // 20, warmup_target=options.learning_rate, warmup_steps=steps // 20
+    )
     model.compile(
-        keras.optimizers.AdamW(options.learning_rate, weight_decay=0.01, clipnorm=1.0),
+        keras.optimizers.AdamW(rate, weight_decay=0.01, clipnorm=1.0),
         inference.PixelCrossentropy(weights, IGNORED),
     )
-    batches = data.MaskBatches(train, size, options.batch_size, ignore_class=IGNORED)
-    clock = Clock(options.learning_rate, options.minutes)
+    stem = f"{options.model.lower()}_{options.head}"
+    kept = ROOT / "runs" / "camvid" / f"{stem}_{steps}"
+    seconds = Seconds(kept / "seconds", batches)
+    backup = keras.callbacks.BackupAndRestore(kept / "backup", delete_checkpoint=False)
     model.fit(
         data.batches.feed(batches) if keras.backend.backend() == "tensorflow" else batches,
-        epochs=10_000,
-        callbacks=[clock],
+        epochs=epochs,
+        callbacks=[backup, seconds],
         verbose=2,
     )
 
@@ -89,7 +104,7 @@ def main() -> None:
         probabilities = inference.sliding_window(model, image, options.overlap)
         metric.update_state(labels[None], probabilities[None])
         constant.update_state(labels[None], np.broadcast_to(fixed, (1, *labels.shape, len(fixed))))
-        if len(pictures) < 4 and (photo, mask) in test[:: len(test) // 4]:
+        if (photo, mask) in test[len(test) // (2 * SHOWN) :: len(test) // SHOWN]:
             pictures.append((image, probabilities.argmax(axis=-1), labels))
     matrix = np.asarray(keras.ops.convert_to_numpy(metric.total_cm), "float64")
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix)
@@ -100,43 +115,91 @@ def main() -> None:
         "head_width": options.head_width,
         "window": list(size),
         "overlap": options.overlap,
-        "minutes": options.minutes,
-        "steps": clock.steps,
+        "cpu_minutes": round(seconds.total / 60, 1),
+        "steps": steps,
+        "learning_rate": options.learning_rate,
         "batch_size": options.batch_size,
         "backend": keras.backend.backend(),
+        "train_images": len(train),
         "test_images": len(test),
+        "command": shlex.join(Path(part).name if "/" in part else part for part in sys.argv),
         "mean_iou": float(metric.result()),
         "mean_iou_of_the_commonest_class": float(constant.result()),
         "iou": dict(zip(CLASSES, (np.diag(matrix) / union).round(4).tolist(), strict=True)),
     }
     print(json.dumps(result, indent=2))
     options.out.mkdir(parents=True, exist_ok=True)
-    stem = f"{options.model.lower()}_{options.head}"
     (options.out / f"{stem}.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(pictures).savefig(options.out / f"{stem}.png", dpi=80)
+    draw(pictures).savefig(options.out / f"{stem}.jpg", dpi=80, pil_kwargs={"quality": 85})
+    PAGE.write_text(page(options.out))
 
 
-class Clock(keras.callbacks.Callback):
-    """Ends a training when its minutes are over; a cosine takes the learning rate to zero."""
+class Seconds(keras.callbacks.Callback):
+    """The processor's time of a training, over all its parts, in a file."""
 
-    def __init__(self, peak: float, minutes: float) -> None:
+    def __init__(self, file: Path, batches: data.MaskBatches) -> None:
         super().__init__()
-        self.peak = peak
-        self.seconds = 60 * minutes
-        self.steps = 0
-        self.started = 0.0
+        self.file = file
+        self.batches = batches
+        self.total = float(file.read_text()) if file.exists() else 0.0
+        self.last = 0.0
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.started = self.started or time.perf_counter()
-        done = min((time.perf_counter() - self.started) / self.seconds, 1.0)
-        warm = min((self.steps + 1) / 20, 1.0)
-        rate = self.peak * warm * (1 + math.cos(math.pi * done)) / 2
-        self.model.optimizer.learning_rate.assign(rate)
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches.epoch = epoch  # a resumed training starts in the middle
+        self.last = time.process_time()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.steps += 1
-        if time.perf_counter() - self.started > self.seconds:
-            self.model.stop_training = True
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.total += time.process_time() - self.last
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(str(self.total))
+
+
+def page(folder: Path) -> str:
+    """Everything that was measured, as a page of the site."""
+    results = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    head = "| | " + " | ".join(f"{one['model']}" for one in results) + " |"
+    rows: dict[str, list[str]] = {
+        "begins with": [one["weights"] for one in results],
+        "steps of so many crops": [f"{one['steps']} of {one['batch_size']}" for one in results],
+        "minutes of one core": [str(one["cpu_minutes"]) for one in results],
+        "**mIoU**": [f"**{one['mean_iou']:.1%}**" for one in results],
+        "mIoU of predicting the commonest class": [
+            f"{one['mean_iou_of_the_commonest_class']:.1%}" for one in results
+        ],
+    }
+    rows |= {f"IoU, {name}": [f"{one['iou'][name]:.1%}" for one in results] for name in CLASSES}
+    table = [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()]
+    first = results[0]
+    commands = [
+        f"KERAS_BACKEND={one['backend']} python scripts/{one['command']}" for one in results
+    ]
+    pictures = [
+        f"## {one['model']}\n\n![Photo, prediction and truth of {SHOWN} test images]"
+        f"({folder.name}/{one['model'].lower()}_{one['head']}.jpg)\n"
+        for one in results
+    ]
+    return "\n".join(
+        [
+            "# Segmentation of streets: CamVid",
+            "",
+            "Written by scripts/camvid.py. A segmenter of `inference.segmenter(backbone, 11, "
+            f'"{first["head"]}", width={first["head_width"]})`, trained for some minutes on '
+            f"{first['train_images']} photos of CamVid (Brostow et al., 2009; 480 × 360 pixels, as "
+            f"the SegNet tutorial has them) in crops of {first['window'][1]} × "
+            f"{first['window'][0]}, and tested on {first['test_images']} others with "
+            "`inference.sliding_window`. Pixels without a class don't count.",
+            "",
+            head,
+            "|---" * (len(results) + 1) + "|",
+            *table,
+            "",
+            "```sh",
+            *commands,
+            "```",
+            "",
+            *pictures,
+        ]
+    )
 
 
 def read(mask: Path) -> np.ndarray:
@@ -151,7 +214,7 @@ def draw(pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(3.6 * 3, 2.75 * len(pictures) + 0.4), layout="constrained")
+    figure = Figure(figsize=(3.3 * 3, 2.55 * len(pictures) + 0.7), layout="constrained")
     axes = figure.subplots(len(pictures), 3, squeeze=False)
     for row, (image, predicted, labels) in zip(axes, pictures, strict=True):
         shown = (
@@ -181,12 +244,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--test-images", type=int, default=78)
     parser.add_argument("--overlap", type=float, default=0.25, help="of windows, in the test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=Path("../shared/camvid"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/camvid"))
+    parser.add_argument("--out", type=Path, default=PAGE.parent / "camvid")
     return parser.parse_args()
 
 

@@ -49,6 +49,19 @@ from keras_vitcnn.cli import backend, options
 @click.option("--remat", is_flag=True, help="Compute activations twice instead of keeping them.")
 @click.option("--weights", help="To begin with: imagenet, a tag, a file, or hf://owner/repo.")
 @click.option(
+    "--freeze",
+    metavar="N|head",
+    help="Leave the stem and the first N stages (of a ViT: blocks) of these weights as they are; "
+    "head: train the classifier alone.",
+)
+@click.option(
+    "--lora",
+    "lora_rank",
+    type=options.POSITIVE,
+    metavar="RANK",
+    help="Train low-rank adapters of attention and MLPs, and the head; merged in the result.",
+)
+@click.option(
     "--checkpoint-minutes",
     type=click.FloatRange(min=0),
     default=10.0,
@@ -86,6 +99,7 @@ def train(
       keras-vitcnn train ConvNeXtAtto --data photos/ --recipe convnext-300 \\
           --set mixup=0 --epochs 50 --batch-size 128
       keras-vitcnn train ResNet50 --data tfds:cifar10 --recipe resnet-90 --image-size 64
+      keras-vitcnn train DeiTTiny16 --weights imagenet --lora 4 --data photos/ --image-size 224
 
     Exit code: 0; 1 if the loss stopped being finite; 2 for wrong input; 130 after Ctrl-C.
     """
@@ -101,6 +115,8 @@ def train(
         # The model's variant of the recipe first, so that what was asked for has the last word.
         chosen = changed(training.recipe(recipe, model=_constructor(model)), changes)
         settings["distribute"] = distribute or ""
+        frozen = settings["freeze"]
+        settings["freeze"] = int(frozen) if frozen and frozen.isdigit() else frozen
         done = training.fit(model, out=out, recipe=chosen, show_progress=True, **settings)
     except KeyboardInterrupt:
         click.echo(f"interrupted; run the same command again to go on in {out}", err=True)

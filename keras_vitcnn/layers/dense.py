@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.initializers import HostNormal
 
 
 @register
@@ -26,6 +27,18 @@ class Dense(keras.layers.Dense):
         kernel, bias = ops.transpose(self.kernel), ops.convert_to_tensor(self.bias)
         y = F.linear(inputs, kernel, bias)
         return self.activation(y) if self.activation is not None else y
+
+    def enable_lora(self, rank: int, *args: Any, **options: Any) -> None:
+        """As of the Keras layer; the bias stays as it is, so that only the adapter is trained."""
+        super().enable_lora(rank, *args, **options)
+        if self.bias is not None:
+            self.bias.trainable = False
+
+    def load_own_variables(self, store: dict) -> None:
+        """As of the Keras layer, which zeroes both matrices of an adapter: neither would learn."""
+        super().load_own_variables(store)
+        if self.lora_enabled:
+            self.lora_kernel_a.assign(HostNormal(None)(self.lora_kernel_a.shape))
 
     def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
         """As of the Keras layer, which refuses subclasses that might compute something else."""

@@ -35,6 +35,7 @@ class PatchEmbedding(keras.layers.Layer):
             data_format="channels_last",
             kernel_initializer=HostNormal(),
             dtype=self.dtype_policy,
+            trainable=self.trainable,  # a saved layer tells this for itself alone
             name="projection",
         )
 

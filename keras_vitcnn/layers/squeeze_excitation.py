@@ -37,6 +37,7 @@ class SqueezeExcitation(keras.layers.Layer):
                 activation=activation,
                 kernel_initializer=HostNormal(None),
                 dtype=self.dtype_policy,
+                trainable=self.trainable,  # a saved layer tells this for itself alone
                 name=name,
             )
 

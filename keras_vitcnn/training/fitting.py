@@ -20,7 +20,7 @@ from keras_vitcnn.extras import require
 from keras_vitcnn.files import write_atomically
 from keras_vitcnn.models import adapt_to_image_size, build, scale_width
 from keras_vitcnn.models.registry import find
-from keras_vitcnn.training import measure, optimizers
+from keras_vitcnn.training import fine_tuning, measure, optimizers
 from keras_vitcnn.training.checkpoint import Checkpoints, restore, state
 from keras_vitcnn.training.distillation import distillation_loss, pupil, teacher_of
 from keras_vitcnn.training.distribution import Devices, devices
@@ -30,11 +30,10 @@ from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.recipes import recipe as recipe_of
 from keras_vitcnn.training.records import Record
 from keras_vitcnn.training.runner import check_length, jit_compile
-from keras_vitcnn.training.settings import Settings, differences, flat
+from keras_vitcnn.training.settings import SETTINGS, Settings, check_folder, flat
 from keras_vitcnn.training.variables import value_of
 from keras_vitcnn.training.watch import Watch
 
-SETTINGS = "settings.json"
 HISTORY = "history.csv"
 MODEL = "model.keras"
 
@@ -67,6 +66,8 @@ def fit(
     accumulate: int = 1,
     remat: bool = False,
     weights: Any = None,
+    freeze: int | str | None = None,
+    lora_rank: int | None = None,
     checkpoint_minutes: float = 10.0,
     distribute: str = "",
     teacher: str | Path | keras.Model | None = None,
@@ -91,6 +92,9 @@ def fit(
         accumulate: batches that a step of `batch_size` images is computed in.
         remat: keep one activation per block and compute the others again.
         weights: to begin with, as of `keras_vitcnn.build`.
+        freeze: what of these weights not to train, as of `fine_tuning.freeze`.
+        lora_rank: train adapters of this rank and the head only, see `fine_tuning.enable_lora`;
+            they are merged into the model that is saved.
         checkpoint_minutes: between two checkpoints; there is one at the end, too.
         distribute: `"data"` or `"model"`, see `keras_vitcnn.training.distribution.devices`; the
             result does not depend on it, but for batch statistics, which are a device's own.
@@ -117,6 +121,7 @@ def fit(
         **settings,
     )
     _check(asked, accumulate, checkpoint_minutes, teacher is not None)
+    fine_tuning.check(weights, freeze, lora_rank)
     folder, used = Path(out), devices(distribute)
     used.check(asked.batch_size // accumulate, chosen.clip_norm)
     with Reporter(show_progress and used.writes) as reporter, used.scope():
@@ -133,14 +138,17 @@ def fit(
             accumulate=accumulate,
             remat=remat,
             weights=str(weights),
+            freeze=freeze,
+            lora_rank=lora_rank,
             teacher=None if teacher is None else str(teacher),
             data_fingerprint=found.fingerprint,
             class_names=list(found.class_names),
             backend=keras.backend.backend(),
         )
-        _check_folder(folder, plain)
+        check_folder(folder, plain)
         keras.utils.set_random_seed(seed)
         built = _built(name, found, decided, weights, remat)
+        fine_tuning.prepare(built, freeze, lora_rank)
         if teacher is not None:
             training.pupil = pupil(built, teacher_of(teacher))
         if used.writes:
@@ -150,6 +158,8 @@ def fit(
         reporter.say(f"recipe {chosen.name}: {chosen.rule(decided.batch_size)}")
         evaluation, history = training.run(built, checkpoint_minutes)
         optimizers.use_averages(built)
+        if lora_rank is not None:
+            built = fine_tuning.merge_lora(built)
     if used.writes:
         evaluation.write(folder, found.class_names)
         _save_model(built, folder / MODEL)
@@ -355,26 +365,6 @@ def _check(settings: Settings, accumulate: int, checkpoint_minutes: float, taugh
         raise ValueError(
             f"A recipe that distils and a teacher belong together: {mend}. "
             f"Received: distillation={settings.recipe.distillation!r}"
-        )
-
-
-def _check_folder(folder: Path, plain: Record) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"`out` must be a folder. Received: out={str(folder)!r}")
-    try:
-        old = json.loads((folder / SETTINGS).read_text("utf-8"))
-    except FileNotFoundError:
-        return
-    except ValueError as error:
-        raise ValueError(
-            f"{SETTINGS} in the folder is not valid JSON; use another folder. "
-            f"Received: out={str(folder)!r}"
-        ) from error
-    if old != plain:
-        raise ValueError(
-            "The folder holds a training with other settings "
-            f"({'; '.join(differences(old, plain))}). Use these, or another folder. "
-            f"Received: out={str(folder)!r}"
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 
-KERNELS = ("kernel", "position_kernel")  # attributes of the layers that multiply: filters, matrices
+# Attributes of the layers that multiply: filters, matrices, and LoRA's adapters of these.
+KERNELS = ("kernel", "position_kernel", "lora_kernel_a", "lora_kernel_b")
 NORMS = (
     keras.layers.BatchNormalization,
     keras.layers.LayerNormalization,
@@ -56,22 +57,34 @@ def depths(model: keras.Model) -> dict[str, int]:
     fourth is 12, as in the official ConvNeXt; the last is the final norm and the head.
     """
     names = {weight.path.split("/")[0] for weight in model.trainable_variables}
-    columnar = any(re.match(r"block\d+_", name) for name in names)
-    stages = {int(match[1]) for name in names if (match := re.match(r"stage(\d+)_", name))}
-    found = {name: _place(name, columnar, max(stages, default=0)) for name in names}
-    top = 1 + max(place for place in found.values() if place is not None)
-    return {name: top if place is None else place for name, place in found.items()}
+    columnar = _is_columnar(names)
+    in_four = not columnar and max(_stage(name, columnar) or 0 for name in names) == 4
+    places = {name: _decayed_place(name, _stage(name, columnar), in_four) for name in names}
+    top = 1 + max((place for place in places.values() if place is not None), default=0)
+    return {name: top if place is None else place for name, place in places.items()}
 
 
-def _place(name: str, columnar: bool, last_stage: int) -> int | None:
-    """`None` for what comes after all blocks."""
-    if match := re.match(r"block(\d+)_", name):
+def stages(model: keras.Model) -> dict[str, int | None]:
+    """Name of each layer with weights -> 0 for the stem, embeddings and tokens, 1 for the first
+    stage (of a columnar transformer: block) and so on, `None` for the final norm and the head.
+    """
+    columnar = _is_columnar(layer.name for layer in model.layers)
+    return {layer.name: _stage(layer.name, columnar) for layer in model.layers if layer.weights}
+
+
+def _is_columnar(names: Iterable[str]) -> bool:
+    return any(re.match(r"block\d+_", name) for name in names)
+
+
+def _stage(name: str, columnar: bool) -> int | None:
+    if match := re.match(r"block(\d+)_" if columnar else r"stage(\d+)_", name):
         return 1 + int(match[1])
-    if match := re.match(r"stage(\d+)_(?:block(\d+)_)?", name):
-        stage, block = int(match[1]), int(match[2] or 0)
-        if columnar:
-            return 0
-        if last_stage == 3 and stage == 2:
-            return 3 + block // BLOCKS_OF_A_GROUP
-        return LAST_OF_FOUR if (stage, last_stage) == (3, 3) else 1 + stage
     return None if name.startswith(("head", "norm")) else 0
+
+
+def _decayed_place(name: str, stage: int | None, in_four: bool) -> int | None:
+    """`None` for what comes after all blocks."""
+    if in_four and stage == 3:
+        block = re.match(r"stage2_block(\d+)_", name)
+        return 3 + (int(block[1]) if block else 0) // BLOCKS_OF_A_GROUP
+    return LAST_OF_FOUR if in_four and stage == 4 else stage

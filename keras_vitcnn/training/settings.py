@@ -13,6 +13,7 @@ from keras_vitcnn.training.recipes import Recipe, recipe
 
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 DEFAULT_EPOCHS = 10
+SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,3 +99,24 @@ def flat(settings: Settings, **more: Any) -> dict[str, Any]:
 def as_read(values: dict[str, Any]) -> dict[str, Any]:
     """The values as they come back from a JSON file: tuples are lists, paths strings."""
     return json.loads(json.dumps(values, default=lambda value: str(Path(value))))
+
+
+def check_folder(folder: Path, plain: dict[str, Any]) -> None:
+    """Raise `ValueError` unless a folder is new or holds a training of just these flat settings."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`out` must be a folder. Received: out={str(folder)!r}")
+    try:
+        old = json.loads((folder / SETTINGS).read_text("utf-8"))
+    except FileNotFoundError:
+        return
+    except ValueError as error:
+        raise ValueError(
+            f"{SETTINGS} in the folder is not valid JSON; use another folder. "
+            f"Received: out={str(folder)!r}"
+        ) from error
+    if old != plain:
+        raise ValueError(
+            "The folder holds a training with other settings "
+            f"({'; '.join(differences(old, plain))}). Use these, or another folder. "
+            f"Received: out={str(folder)!r}"
+        )
