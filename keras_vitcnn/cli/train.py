@@ -68,6 +68,7 @@ from keras_vitcnn.cli import backend, options
     show_default=True,
     help="Time between two checkpoints of the whole state.",
 )
+@click.option("--tensorboard", is_flag=True, help="Write the log for TensorBoard, too, into --out.")
 @click.option(
     "--teacher", help="Of a recipe that distils: a .keras file or the folder of a training."
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -221,13 +222,32 @@ def feed(batches: keras.utils.PyDataset) -> Any:
     import tensorflow as tf
 
     like = [np.asarray(array) for array in batches[0]]
+    made = {}
+
+    def make(index: Any) -> tuple[np.ndarray, ...]:
+        batch = batches[int(index)]
+        made[int(index)] = time.perf_counter()
+        return batch
 
     def read(index: Any) -> tuple[Any, ...]:
-        arrays = tf.numpy_function(lambda i: batches[int(i)], [index], [a.dtype for a in like])
+        arrays = tf.numpy_function(make, [index], [a.dtype for a in like])
         return tuple(tf.ensure_shape(x, a.shape) for x, a in zip(arrays, like, strict=True))
 
     dataset = tf.data.Dataset.range(len(batches))
-    return dataset.map(read, num_parallel_calls=batches.workers, deterministic=True).prefetch(2)
+    dataset = dataset.map(read, num_parallel_calls=batches.workers, deterministic=True).prefetch(2)
+    dataset.made = made
+    return dataset
+
+
+def waiting_time(fed: Any, begun: Sequence[float]) -> float:
+    """Seconds that the steps of `fit` waited for what `feed` returned.
+
+    `begun`: when each step began, by `time.perf_counter()`.
+    """
+    if isinstance(fed, Ahead):
+        return fed.waited
+    made = getattr(fed, "made", {})
+    return sum(max(0.0, made.get(number, 0.0) - start) for number, start in enumerate(begun))
 
 
 class Ahead(keras.utils.PyDataset):

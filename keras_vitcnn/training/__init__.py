@@ -4,7 +4,8 @@ from keras_vitcnn.training.ablation import ablate
 from keras_vitcnn.training.comparison import compare
 from keras_vitcnn.training.evaluation import Evaluation, evaluate
 from keras_vitcnn.training.fine_tuning import enable_lora, freeze, merge_lora
-from keras_vitcnn.training.fitting import Diverged, Fitted, fit
+from keras_vitcnn.training.fitting import Fitted, fit
+from keras_vitcnn.training.loop import Diverged
 from keras_vitcnn.training.optimizers import optimizer
 from keras_vitcnn.training.recipes import RECIPES, Recipe, recipe, recipes
 from keras_vitcnn.training.records import Findings

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_vitcnn.data import ImageData, TrainBatches
-from keras_vitcnn.data.batches import feed, steps_per_epoch
+from keras_vitcnn.data import ImageData
 from keras_vitcnn.extras import require
 from keras_vitcnn.files import write_atomically
 from keras_vitcnn.models import adapt_to_image_size, build, scale_width
 from keras_vitcnn.models.registry import find
 from keras_vitcnn.training import fine_tuning, measure, optimizers
-from keras_vitcnn.training.checkpoint import Checkpoints, restore, state
-from keras_vitcnn.training.distillation import distillation_loss, pupil, teacher_of
-from keras_vitcnn.training.distribution import Devices, devices
-from keras_vitcnn.training.evaluation import Evaluation, check_labels, evaluate
+from keras_vitcnn.training.distillation import pupil, teacher_of
+from keras_vitcnn.training.distribution import devices
+from keras_vitcnn.training.evaluation import Evaluation, check_labels
+from keras_vitcnn.training.loop import Training
 from keras_vitcnn.training.progress import Reporter
 from keras_vitcnn.training.recipes import Recipe
 from keras_vitcnn.training.recipes import recipe as recipe_of
 from keras_vitcnn.training.records import Record
-from keras_vitcnn.training.runner import check_length, jit_compile
+from keras_vitcnn.training.runner import check_length
 from keras_vitcnn.training.settings import SETTINGS, Settings, check_folder, flat
-from keras_vitcnn.training.variables import value_of
-from keras_vitcnn.training.watch import Watch
 
-HISTORY = "history.csv"
 MODEL = "model.keras"
-
-
-class Diverged(ArithmeticError):
-    """A loss or a weight stopped being finite."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +59,7 @@ def fit(
     distribute: str = "",
     teacher: str | Path | keras.Model | None = None,
     data_dir: str | Path | None = None,
+    tensorboard: bool = False,
     show_progress: bool = False,
     **settings: Any,
 ) -> Fitted:
@@ -100,6 +88,7 @@ def fit(
             result does not depend on it, but for batch statistics, which are a device's own.
         teacher: of a recipe that distils: a model, a `.keras` file, or the folder of a training.
         data_dir: of prepared tensorflow-datasets.
+        tensorboard: write the history for TensorBoard, too, into `out`/tensorboard.
         show_progress: bars on stderr.
         **settings: further fields of `keras_vitcnn.training.Settings`.
 
@@ -111,6 +100,8 @@ def fit(
     """
     name = find(model).name
     require("matplotlib", "plot")
+    if tensorboard:
+        require("tensorboardX", "tensorboard")
     chosen = recipe_of(recipe, model=name)
     asked = Settings(
         data=str(data),
@@ -129,7 +120,7 @@ def fit(
         for split in (found.train, found.val):
             check_labels(split.labels, len(found.class_names))
         decided = replace(asked, image_size=found.image_size, flip=found.flip)
-        training = _Training(found, decided, seed, accumulate, used, reporter, folder)
+        training = Training(found, decided, seed, accumulate, used, reporter, folder, tensorboard)
         check_length(chosen, training.total)
         plain = flat(
             decided,
@@ -170,147 +161,6 @@ def fit(
         history=history,
         class_names=found.class_names,
     )
-
-
-class _Training:
-    """The loop: epochs, evaluations, checkpoints."""
-
-    def __init__(
-        self,
-        data: ImageData,
-        settings: Settings,
-        seed: int,
-        accumulate: int,
-        used: Devices,
-        reporter: Reporter,
-        folder: Path,
-    ) -> None:
-        self.data = data
-        self.settings = settings
-        self.seed = seed
-        self.accumulate = accumulate
-        self.devices = used
-        self.pupil: keras.Model | None = None  # the model beside its teacher
-        self.reporter = reporter
-        self.folder = folder
-        self.checkpoints = Checkpoints(folder / "checkpoints")
-        self.batch_size = settings.batch_size // accumulate
-        if self.batch_size > len(data.train):
-            raise ValueError(
-                f"`batch_size` must be at most the number of training images, {len(data.train)}. "
-                f"Received: batch_size={settings.batch_size}, accumulate={accumulate}"
-            )
-        self.per_epoch = steps_per_epoch(len(data.train), self.batch_size)
-        self.total = (settings.epochs or 1) * self.per_epoch
-
-    def run(self, model: keras.Model, checkpoint_minutes: float) -> tuple[Evaluation, list[Record]]:
-        recipe = self.settings.recipe
-        optimizer, total_steps = optimizers.optimizer(
-            recipe, model, self.settings.batch_size, self.settings.dtype, self.accumulate
-        )
-        model.compile(optimizer, optimizers.loss(recipe), jit_compile=jit_compile())
-        trained = self.pupil or model
-        if self.pupil:
-            trained.compile(optimizer, distillation_loss(recipe), jit_compile=jit_compile())
-        total_steps.assign(self.total)
-        self.devices.prepare(trained)
-        step, history, losses = self._resumed(model)
-        bar = self.reporter.bar("training", self.total)
-        self.reporter.bars.advance(bar, step)
-        saved = time.monotonic()
-        evaluation = None
-        while step < self.total:
-            stop = min((step // self.per_epoch + 1) * self.per_epoch, self.total)
-            left = 60 * checkpoint_minutes - (time.monotonic() - saved)
-            if self.devices.processes > 1:  # they would not stop at the same step
-                left = math.inf
-            watch = Watch(self.reporter, bar, seconds=max(left, 0.0))
-            batches = feed(self._batches(step, stop))
-            trained.fit(batches, shuffle=False, verbose=0, callbacks=[watch])
-            if watch.failed_step is not None:
-                raise self._diverged(f"The loss became {watch.loss}", step + watch.failed_step)
-            losses.append((self.devices.mean(watch.loss), watch.steps))
-            step += watch.steps
-            if step == stop:
-                evaluation = evaluate(model, self.data.val, self.batch_size)
-                waited = getattr(batches, "waited", 0.0) / max(watch.seconds, 1e-9)
-                history.append(self._entry(step, losses, evaluation, waited))
-                history[-1]["seconds"] = round(watch.seconds, 3)
-                losses = []
-            if step == self.total or time.monotonic() - saved >= 60 * checkpoint_minutes:
-                self._save(model, {"step": step, "history": history, "losses": losses})
-                saved = time.monotonic()
-        self.reporter.bars.remove_task(bar)
-        return evaluation or evaluate(model, self.data.val, self.batch_size), history
-
-    def _resumed(self, model: keras.Model) -> tuple[int, list[Record], list[Any]]:
-        last, complaints = self.checkpoints.last()
-        where = f"step {last.notes['step']}" if last else "the beginning"
-        for complaint in complaints:
-            self.reporter.say(f"{complaint}; going on from {where}")
-        if last is None:
-            return 0, [], []
-        restore(model, last)
-        self.reporter.say(f"going on from {where} of {self.total}")
-        return last.notes["step"], last.notes["history"], last.notes["losses"]
-
-    def _batches(self, start: int, stop: int) -> TrainBatches:
-        return TrainBatches(
-            self.data.train,
-            classes=len(self.data.class_names),
-            batch_size=self.batch_size,
-            start=start,
-            stop=stop,
-            seed=self.seed,
-            flip=self.data.flip,
-            augmentation=self.settings.recipe,
-            part=self.devices.part,
-        )
-
-    def _entry(self, step: int, losses: list[Any], evaluation: Evaluation, waited: float) -> Record:
-        entry = {
-            "epoch": step / self.per_epoch,
-            "step": step,
-            "learning_rate": self.learning_rate(step - 1),
-            "train_loss": sum(loss * n for loss, n in losses) / sum(n for _, n in losses),
-            "val_loss": evaluation.loss,
-            "val_top1": evaluation.top1,
-            "val_top5": evaluation.top5,
-        }
-        self.reporter.say(
-            f"epoch {entry['epoch']:g} of {self.total // self.per_epoch}: "
-            f"loss {entry['train_loss']:.3f}, top-1 {evaluation.top1:.1%}"
-            + (f", waiting for data: {waited:.0%}" if waited else "")
-        )
-        return entry
-
-    def learning_rate(self, step: int) -> float:
-        recipe = self.settings.recipe
-        rate = optimizers.schedule(recipe, recipe.learning_rate_at(self.settings.batch_size))
-        rate.total_steps = self.total
-        return float(rate(step))
-
-    def _save(self, model: keras.Model, notes: Record) -> None:
-        if not self.devices.writes:
-            return
-        for name, variable in state(model).items():
-            value = value_of(variable)
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise self._diverged(f"{name} stopped being finite", notes["step"] - 1)
-        self.checkpoints.save(model, notes)
-        _write_history(self.folder / HISTORY, notes["history"])
-
-    def _diverged(self, what: str, step: int) -> Diverged:
-        chosen = self._batches(step, step + 1).chosen(step)
-        files = self.data.train.files
-        named = ", ".join(str(files[i]) if files else str(i) for i in chosen)
-        kept = self.checkpoints.paths()
-        return Diverged(
-            f"{what} in step {step + 1} of {self.total} (epoch {1 + step // self.per_epoch}). "
-            f"Its images are {named}. Last good checkpoint: {kept[-1] if kept else 'none'}. "
-            "A smaller learning rate (--set learning_rate=...), a longer warm-up or clipped "
-            "gradients (--set clip_norm=1) may mend it."
-        )
 
 
 def _built(
@@ -366,12 +216,3 @@ def _check(settings: Settings, accumulate: int, checkpoint_minutes: float, taugh
             f"A recipe that distils and a teacher belong together: {mend}. "
             f"Received: distillation={settings.recipe.distillation!r}"
         )
-
-
-def _write_history(path: Path, history: list[Record]) -> None:
-    if history:
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-        write_atomically(path, stream.getvalue())

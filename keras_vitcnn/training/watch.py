@@ -32,12 +32,12 @@ class Watch(keras.callbacks.Callback):
         self.steps = 0
         self.seconds = 0.0
         self.failed_step: int | None = None  # the first whose loss was not finite, from 0
-        self._started: float | None = None
+        self.begun: list[float] = []  # when each step began
         self._looked = 0.0
         self._unread: list[Any] = []
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._started = self._started or time.perf_counter()
+        self.begun.append(time.perf_counter())
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.steps += 1
@@ -48,13 +48,13 @@ class Watch(keras.callbacks.Callback):
         if now - self._looked > LOOK_SECONDS:  # reading waits for the device: not at every step
             self._looked = now
             self._look()
-        if now - (self._started or now) > self.limit:
+        if now - self.begun[0] > self.limit:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._look()
         self.loss = float(logs["loss"])
-        self.seconds = time.perf_counter() - (self._started or 0.0)
+        self.seconds = time.perf_counter() - self.begun[0]
 
     def _look(self) -> None:
         """The loss is the mean since the start, so that it never becomes finite again."""

@@ -1,5 +1,6 @@
 """Augmentation, and the batches that `fit` and `predict` get."""
 
+import time
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_vitcnn.data import Augmentation, EvalBatches, Split, TrainBatches, augment
-from keras_vitcnn.data.batches import feed
+from keras_vitcnn.data.batches import feed, waiting_time
 from keras_vitcnn.data.images import LazyImages
 
 
@@ -135,3 +136,27 @@ def test_what_is_fed_are_the_batches_in_order(lazy: bool) -> None:
     for index, (images, one_hot) in enumerate(again):
         np.testing.assert_array_equal(images, batches[index][0])
         np.testing.assert_array_equal(one_hot, batches[index][1])
+
+
+def test_the_time_that_steps_wait_for_data(photos: np.ndarray) -> None:
+    class Slow(TrainBatches):
+        def __getitem__(self, index: int) -> Any:
+            time.sleep(0.1 if self.slow else 0)
+            return super().__getitem__(index)
+
+    waited = []
+    for slow in (False, True):
+        split = Split(photos, np.arange(64) % 2)
+        batches = Slow(split, classes=2, batch_size=8, start=0, stop=4)
+        batches.slow, batches.workers = slow, 2
+        fed, begun = feed(batches), []
+        stream = (
+            iter(fed)
+            if keras.backend.backend() == "tensorflow"
+            else iter(map(fed.__getitem__, range(4)))
+        )
+        for _ in range(4):
+            begun.append(time.perf_counter())
+            next(stream)
+        waited.append(waiting_time(fed, begun))
+    assert waited[0] < 0.1 < waited[1] < 0.6

@@ -1,5 +1,6 @@
 """`fit`: resumed after anything to the same weights, refused with a reason, stopped at nonsense."""
 
+import csv
 import errno
 import os
 import random
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vitcnn.training import Diverged, fit, fitting, recipe
+from keras_vitcnn.training import Diverged, fit, loop, recipe
 from keras_vitcnn.training.checkpoint import Checkpoints, restore
 from tests.helpers import ROOT
 
@@ -82,7 +84,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("unbroken") / "run"
     with pytest.MonkeyPatch.context() as patch:
         register(patch.setitem)
-        run(out)
+        run(out, tensorboard=True)
     return out
 
 
@@ -90,7 +92,7 @@ def test_what_a_training_leaves(unbroken: Path) -> None:
     names = {path.name for path in unbroken.iterdir()}
     assert names == {
         *("settings.json", "history.csv", "model.keras", "classes.csv", "confusion.png"),
-        "checkpoints",
+        *("checkpoints", "tensorboard"),
     }
     lines = (unbroken / "history.csv").read_text().splitlines()
     assert lines[0].startswith("epoch,step,learning_rate,train_loss,val_loss,val_top1,val_top5")
@@ -98,6 +100,35 @@ def test_what_a_training_leaves(unbroken: Path) -> None:
     rates = [float(line.split(",")[2]) for line in lines[1:]]
     assert rates[2] == pytest.approx(1e-3 * 16 / 64 * 0.01, rel=1e-4)
     assert len((unbroken / "classes.csv").read_text().splitlines()) == 11
+
+
+def test_tensorboard_shows_the_history(unbroken: Path) -> None:
+    with (unbroken / "history.csv").open() as stream:
+        history = list(csv.DictReader(stream))
+    shown = {}
+    for file in (unbroken / "tensorboard").iterdir():
+        for event in events(file.read_bytes()):
+            for value in event.summary.value:
+                shown[value.tag, event.step] = value.simple_value
+    expected = {
+        (name, int(row["step"])): float(value)
+        for row in history
+        for name, value in row.items()
+        if name != "step"
+    }
+    assert shown.keys() == expected.keys()
+    for key, value in expected.items():
+        assert shown[key] == pytest.approx(value, rel=1e-5), key
+
+
+def events(data: bytes) -> Iterator[Any]:
+    """The records of an event file: length, its checksum, content, its checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        yield Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
 
 
 def test_the_saved_model_is_the_average(unbroken: Path) -> None:
@@ -209,7 +240,7 @@ def test_a_loss_that_explodes_names_step_images_and_checkpoint(
     broken_off: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = shutil.copytree(broken_off, tmp_path / "run")
-    batches = fitting.TrainBatches
+    batches = loop.TrainBatches
 
     class Broken(batches):  # type: ignore[valid-type,misc]
         def __getitem__(self, index: int) -> Any:
@@ -219,7 +250,7 @@ def test_a_loss_that_explodes_names_step_images_and_checkpoint(
             return pixels, labels
 
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "TrainBatches", Broken)
+        patch.setattr(loop, "TrainBatches", Broken)
         with pytest.raises(Diverged, match=r"The loss became nan in step 10 of 12") as error:
             run(out)
     chosen = ", ".join(map(str, _chosen(9)))
