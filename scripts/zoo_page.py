@@ -20,13 +20,14 @@ from keras_vitcnn.models.registry import VARIANTS, Variant, published_for
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
 FACTS = json.loads((HERE / "facts" / "zoo.json").read_text())
-FIGURES = ("px", "Parameters", "Weights")
+FIGURES = ("px", "Parameters", "Weights", "Classes")
 # timm's tags name what a model learned from before; these words, images beyond ImageNet-1k's.
 MORE_IMAGES = re.compile(r"in12k|in21k|in22k|jft|ig1b|yfcc|laion|swag|seer|goog_distilled")
 WITHOUT_LABELS = ("dino", "fcmae", "mae")  # of ImageNet-1k's images
 
 NOTE = "<!-- Written by scripts/zoo_page.py (make zoo): change that file, not this one. -->"
-ZOO = f"""# The model zoo
+WIDE = "---\nhide: [toc]  # room for the table\n---\n\n"
+ZOO = f"""{WIDE}# The model zoo
 
 {NOTE}
 
@@ -49,7 +50,7 @@ the table. Top-1 is that of `weights="imagenet"`, the default checkpoint. *Betwe
 Transformers with convolutions inside: in the stem, in a backbone, in the blocks, or as the start of
 their attention.
 """
-WEIGHTS = f"""# Published weights
+WEIGHTS = f"""{WIDE}# Published weights
 
 {NOTE}
 

@@ -36,10 +36,11 @@ function makeSortable(table) {
 }
 
 function makeFilterable(division, table) {
+  const bar = document.createElement("div");
   const label = document.createElement("label");
   const input = document.createElement("input");
   const count = document.createElement("output");
-  label.className = "data-filter";
+  bar.className = "data-filter";
   label.append("Filter ", input);
   input.type = "search";
   input.placeholder = "words, such as: convnext 384";
@@ -55,7 +56,8 @@ function makeFilterable(division, table) {
     count.textContent = left === rows.length ? `${left} rows` : `${left} of ${rows.length} rows`;
   };
   input.addEventListener("input", show);
-  division.prepend(label, count);
+  bar.append(label, count);
+  division.prepend(bar);
   show();
 }
 
