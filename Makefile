@@ -49,7 +49,7 @@ hooks: $(VENV)/.test  ## run these checks at every commit
 parity: $(VENV)/.test  ## compare every published variant with timm and write docs/parity.md (an hour)
 	@$(BIN)/python scripts/parity.py $(ARGS)
 
-zoo: $(VENV)/.test  ## write docs/zoo.md: costs and published accuracy of every model
+zoo: $(VENV)/.test  ## write docs/zoo*: costs, weights and published accuracy of every model
 	@$(BIN)/python scripts/zoo_page.py
 
 performance: $(VENV)/.test  ## time the models beside other libraries' and write docs/performance.md (hours; a quiet machine)
