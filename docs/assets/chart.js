@@ -5,10 +5,10 @@
 {
   const COSTS = { macs: ["Multiply-adds (G)", 1e9], params: ["Parameters (M)", 1e6],
     activations: ["Activations (M)", 1e6] };
-  const MARKS = {  // colours in style.css; the shapes tell them apart without
-    ConvNet: (x, y) => ["circle", { cx: x, cy: y, r: 4.5 }],
-    Transformer: (x, y) => ["rect", { x: x - 4, y: y - 4, width: 8, height: 8 }],
-    between: (x, y) => ["path", { d: `M${x} ${y - 5.5}l5.5 10h-11z` }],
+  const MARKS = {  // of radius r; colours in style.css, the shapes tell them apart without
+    ConvNet: (x, y, r) => ["circle", { cx: x, cy: y, r }],
+    Transformer: (x, y, r) => ["rect", { x: x - 0.9 * r, y: y - 0.9 * r, width: 1.8 * r, height: 1.8 * r }],
+    between: (x, y, r) => ["path", { d: `M${x} ${y - 1.2 * r}l${1.2 * r} ${2.2 * r}h${-2.4 * r}z` }],
   };
   const MARGIN = { left: 46, right: 12, top: 12, bottom: 42 };
 
@@ -53,7 +53,7 @@
       const label = htmlElement("label", `zoo-design ${design}`);
       const box = Object.assign(htmlElement("input", ""), { type: "checkbox", checked: true, value: design });
       const icon = svgElement("svg", { viewBox: "0 0 14 14", width: 14, height: 14, "aria-hidden": true });
-      icon.append(svgElement(...MARKS[design](7, 7)));
+      icon.append(svgElement(...MARKS[design](7, 7, 4.5)));
       label.append(box, icon, design);
       bar.append(label);
       return box;
@@ -82,6 +82,7 @@
         && (!alone.checked || point.images === "ImageNet-1k")
         && words.every((word) => `${point.model} ${point.tag}`.toLowerCase().includes(word)));
       const width = drawnWidth = frame.clientWidth, height = Math.max(300, Math.min(480, width * 0.62));
+      const wide = width > 560;
       // The axes stay where they are, so that a choice of models is seen in its place.
       const costs = all.map(costOf), tops = all.map((point) => point.top1);
       const low = Math.min(...costs) / 1.15, high = Math.max(...costs) * 1.15;
@@ -94,7 +95,7 @@
       picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
       picture.setAttribute("aria-label",
         `${points.length} checkpoints: top-1 over ${label}. The arrow keys walk through them.`);
-      for (const tick of logTicks(low, high, width > 560)) {
+      for (const tick of logTicks(low, high, wide)) {
         picture.append(
           svgElement("line", { class: "grid", x1: x(tick), x2: x(tick), y1: MARGIN.top, y2: height - MARGIN.bottom }),
           svgElement("text", { x: x(tick), y: height - MARGIN.bottom + 16, "text-anchor": "middle" }, short(tick)));
@@ -111,7 +112,7 @@
           points: best(points, costOf).map((point) => `${x(costOf(point))},${y(point.top1)}`).join(" ") }));
       shown = points.sort((a, b) => costOf(a) - costOf(b)).map((point) => {
         const at = [x(costOf(point)), y(point.top1)];
-        const [name, attributes] = MARKS[point.design](...at);
+        const [name, attributes] = MARKS[point.design](...at, wide ? 4.5 : 3.2);
         const fill = point.images === "ImageNet-1k" ? "filled" : "hollow";
         const mark = svgElement(name, { ...attributes, class: `point ${point.design} ${fill}` });
         picture.append(mark);
