@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo parity zoo performance test test-tensorflow test-jax test-torch lint types fmt hooks docs clean distclean
+.PHONY: help demo parity zoo performance test test-tensorflow test-jax test-torch lint types fmt hooks docs docs-test clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r names text; do \
@@ -49,7 +49,7 @@ hooks: $(VENV)/.test  ## run these checks at every commit
 parity: $(VENV)/.test  ## compare every published variant with timm and write docs/parity.md (an hour)
 	@$(BIN)/python scripts/parity.py $(ARGS)
 
-zoo: $(VENV)/.test  ## write docs/zoo.md: costs and published accuracy of every model
+zoo: $(VENV)/.test  ## write docs/zoo*: costs, weights and published accuracy of every model
 	@$(BIN)/python scripts/zoo_page.py
 
 performance: $(VENV)/.test  ## time the models beside other libraries' and write docs/performance.md (hours; a quiet machine)
@@ -58,6 +58,9 @@ performance: $(VENV)/.test  ## time the models beside other libraries' and write
 
 docs: $(VENV)/.docs  ## build the site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-test: docs $(VENV)/.docs-test  ## open every page of it in Chromium; screenshots in build/screenshots
+	@$(BIN)/python -m pytest -q site_tests $(ARGS)
 
 clean:  ## remove caches and built files, keep the environment and the runs
 	@rm -rf build dist site .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -88,4 +91,12 @@ $(VENV)/.test: $(INPUTS) | $(BIN)/pip
 
 $(VENV)/.docs: $(INPUTS) | $(BIN)/pip
 	@$(INSTALL) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.docs-test: $(INPUTS) | $(BIN)/pip
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; }
+	@command -v chromium >/dev/null || \
+	    { echo 'These tests need Chromium; on Debian: apt install chromium' >&2; exit 1; }
+	@$(INSTALL) -e '.[docs,docs-test]'
 	@touch $@
