@@ -30,7 +30,7 @@ TRAIN = (
     f"keras-vitcnn train {OWN} --data tfds:cifar10 --width-multiplier 0.25 --epochs 10 "
     "--batch-size 128 --backend torch --out runs/cifar10"
 )
-QUERIES = 6  # rows of the picture
+QUERIES = 4  # of the picture
 COUNTS = (1, 5, 10)
 
 
