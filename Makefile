@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo parity zoo performance test test-tensorflow test-jax test-torch lint types fmt hooks docs docs-test clean distclean
+.PHONY: help demo parity zoo export-matrix performance test test-tensorflow test-jax test-torch lint types fmt hooks docs docs-test clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r names text; do \
@@ -51,6 +51,10 @@ parity: $(VENV)/.test  ## compare every published variant with timm and write do
 
 zoo: $(VENV)/.test  ## write docs/zoo*: costs, weights and published accuracy of every model
 	@$(BIN)/python scripts/zoo_page.py
+
+export-matrix: $(VENV)/.test  ## write docs/export.md: every family in every format; ARGS="PHOTOS DEIT", see the script
+	@$(INSTALL) -e '.[export]'
+	@$(BIN)/python scripts/export_matrix.py $(ARGS)
 
 performance: $(VENV)/.test  ## time the models beside other libraries' and write docs/performance.md (hours; a quiet machine)
 	@$(INSTALL) --no-deps -r benchmarks/requirements.txt

