@@ -288,6 +288,25 @@ def test_recipes_are_listed(command: Command) -> None:
     assert [line.split()[0] for line in out.splitlines()] == list(training.recipes())
 
 
+def test_fine_tuning_is_asked_for(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fit(model: str, **options: Any) -> SimpleNamespace:
+        asked.append((options["freeze"], options["lora_rank"], options["weights"]))
+        evaluation = SimpleNamespace(top1=0.5, top5=1.0, loss=1.0)
+        return SimpleNamespace(evaluation=evaluation)
+
+    monkeypatch.setattr(training, "fit", fit)
+    start = ("train", "DeiTTiny16", "--weights", "imagenet")
+    for options in (("--freeze", 2), ("--freeze", "head"), ("--lora", 4)):
+        assert command(*start, *options)[0] == 0
+    assert asked == [
+        (2, None, "imagenet"),
+        ("head", None, "imagenet"),
+        (None, 4, "imagenet"),
+    ]
+
+
 def test_a_model_is_trained_and_evaluated(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "run"
     quick = ["--limit-train", 40, "--limit-val", 21, "--width-multiplier", 0.125]
@@ -310,6 +329,7 @@ def test_a_model_is_trained_and_evaluated(command: Command, tmp_path: Path) -> N
         ("train", "ResNet18", "--recipe", "convnet-300"): "nearest is 'convnext-300'",
         ("train", "ResNet18", "--recipe", "convnext-300", "--epochs", 1): "batch_size",
         ("train", "ResNet18", "--accumulate", 7): "divisor of the batch size, 64",
+        ("train", "ResNet18", "--lora", 2): "must come from `weights`. Received: weights=None",
         (*arguments, "--seed", 1): "seed: 0 -> 1",
         ("evaluate", tmp_path): "Give --data",
         ("evaluate", tmp_path / "none.keras", "--data", "digits"): "does not exist",
