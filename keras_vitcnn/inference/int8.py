@@ -1,4 +1,4 @@
-"""Models in 8-bit integers for onnxruntime: a quarter of the size, calibrated on photos."""
+"""Models in 8-bit integers for onnxruntime, calibrated on photos."""
 
 from __future__ import annotations
 
