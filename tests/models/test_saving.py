@@ -35,12 +35,13 @@ def shrunk(config: Any) -> Any:
         return helpers.slim(config)
     if isinstance(config, kv.ConvNetConfig):
         depths = (1,) * (len(config.depths) - 1) + (2,)
-        return replace(kv.models.scale_width(config, 0.125), depths=depths)
+        return replace(kv.models.scale_width(config, 16 / config.widths[0]), depths=depths)
     backbone = config.backbone and shrunk(config.backbone)
     local, joins = min(config.local_blocks, 2), min(config.class_token_block, 2)
     return replace(
         config,
-        width=8 * config.num_heads,
+        width=32,
+        num_heads=4,
         depth=3,
         backbone=backbone,
         stem_widths=tuple(width // 4 for width in config.stem_widths),
