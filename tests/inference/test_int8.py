@@ -56,6 +56,7 @@ if TORCH:  # from which alone ONNX is written
 
 
 def test_wrong_arguments(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
     model, images = tiny("vit"), helpers.images(2)
     with pytest.raises(ValueError, match=r"must end in '.onnx'. Received: path="):
         export_int8(model, tmp_path / "model.xml", images, images)
