@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from keras_vitcnn.cli import backend
+from keras_vitcnn.cli import backend, options
 from keras_vitcnn.cli.predict import image_files
 
 CALIBRATED = 100  # photos
@@ -23,19 +23,19 @@ CALIBRATED = 100  # photos
 @click.option(
     "--photos",
     required=True,
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="A folder of photos on which the exported model must agree with MODEL.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Where to.  [default: beside MODEL, with the format's suffix]",
 )
 @click.option("--count", type=click.IntRange(min=2), default=8, show_default=True, help="Photos.")
 @click.option(
     "--int8",
     "calibration",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Quantize to 8-bit integers (onnx), calibrated on up to 100 photos of this folder.",
 )
 @click.option("--tolerance", type=click.FloatRange(min=0), default=1e-4, show_default=True)
@@ -67,10 +67,10 @@ def export(
 
     from keras_vitcnn import data, inference
 
-    if calibration is not None and format_name != "onnx":
-        raise ValueError(f"--int8 is for onnx. Received: format={format_name!r}")
     suffix = inference.FORMATS[format_name].suffix
     if calibration is not None:
+        if format_name != "onnx":
+            raise ValueError(f"--int8 is for onnx. Received: format={format_name!r}")
         suffix = ".int8" + suffix
     path = out or model.with_name(model.stem + (suffix or "_saved_model"))
     files = list(image_files((photos,)))[:count]

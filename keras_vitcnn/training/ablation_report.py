@@ -13,8 +13,8 @@ from keras_vitcnn.training import ablation_plots, plots
 from keras_vitcnn.training.ablation_plots import Point, Rate, Series
 from keras_vitcnn.training.directions import AGREES, DISAGREES, Line, lines
 from keras_vitcnn.training.records import Findings, Record, RunFolder
-from keras_vitcnn.training.render import Document, Figure, Table, markdown, page
-from keras_vitcnn.training.report import machines
+from keras_vitcnn.training.render import Document, Figure, Table
+from keras_vitcnn.training.report import machines, publish
 
 HEADER = (
     "Step",
@@ -71,16 +71,7 @@ def write(folder: RunFolder, road: Road, published: Sequence[Cost]) -> Findings:
     )
     content = _plain(road, published, table_lines, settings)
     write_atomically(folder.path / "road.json", json.dumps(content, indent=2) + "\n")
-    write_atomically(folder.path / "report.md", markdown(document))
-    target = folder.path / "report.html"
-    write_atomically(target, page(document))
-    return Findings(
-        out=folder.path,
-        records=records,
-        report=target,
-        answer=list(document.answer),
-        table=table,
-    )
+    return publish(folder.path, document, records, table)
 
 
 def headline(road: Road, rows: Sequence[Line], settings: Record) -> list[str]:

@@ -112,8 +112,7 @@ def compare(
             record = trained(candidates[name], seed, found, decided, reporter, title)
             folder.append(folder.results, record)
             reporter.say(f"{title}: {outcome(record)}")
-    written = report.write(folder)
-    return written
+    return report.write(folder)
 
 
 def load_images(

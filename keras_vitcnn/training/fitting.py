@@ -138,7 +138,7 @@ def fit(
             class_names=list(found.class_names),
             backend=keras.backend.backend(),
         )
-        check_folder(folder, plain)
+        check_folder(folder, plain, "training")
         keras.utils.set_random_seed(seed)
         built = _built(name, found, decided, weights, remat)
         fine_tuning.prepare(built, freeze, lora_rank)

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_vitcnn.files import write_atomically
 from keras_vitcnn.training.render import Table
-from keras_vitcnn.training.settings import differences
+from keras_vitcnn.training.settings import SETTINGS, check_folder, read_settings
 
 Record = dict[str, Any]
 GROWING = ("models", "seeds")  # a later call may add some without making earlier results unequal
@@ -45,18 +45,7 @@ class RunFolder:
 
     def check(self, settings: Record) -> None:
         """Raise `ValueError` if the folder holds a comparison under other settings."""
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"`out` must be a folder. Received: out={str(self.path)!r}")
-        old = self.settings()
-        fixed = [
-            {k: v for k, v in s.items() if k not in (*GROWING, ABOUT)} for s in (old, settings)
-        ]
-        if old and fixed[0] != fixed[1]:
-            raise ValueError(
-                "The folder holds a comparison with other settings "
-                f"({'; '.join(differences(*fixed))}). Use these, or another folder. "
-                f"Received: out={str(self.path)!r}"
-            )
+        check_folder(self.path, settings, "comparison", free=(*GROWING, ABOUT))
 
     def open(self, settings: Record) -> list[str]:
         """Create the folder or go on in it; returns what was added to an earlier call."""
@@ -72,22 +61,14 @@ class RunFolder:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         if merged != old:
-            write_atomically(self.path / "settings.json", json.dumps(merged, indent=2) + "\n")
+            write_atomically(self.path / SETTINGS, json.dumps(merged, indent=2) + "\n")
         for file in (self.results, self.baseline):
             drop_half_line(file)
         return added
 
     def settings(self) -> Record:
         """What an earlier call wrote, {} without one."""
-        try:
-            return json.loads((self.path / "settings.json").read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise ValueError(
-                "settings.json in the folder is not valid JSON; use another folder. "
-                f"Received: out={str(self.path)!r}"
-            ) from error
+        return read_settings(self.path)
 
     def records(self, file: Path) -> list[Record]:
         """All whole records, the last one of a (model, seed) counts."""

@@ -6,6 +6,7 @@ import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,15 +96,16 @@ def write(folder: RunFolder) -> Findings:
             "Machine": [machines(records)],
         },
     )
-    write_atomically(folder.path / "report.md", markdown(document))
-    target = folder.path / "report.html"
+    return publish(folder.path, document, records, table)
+
+
+def publish(out: Path, document: Document, records: list[Record], table: Table) -> Findings:
+    """Write a document as `report.md` and `report.html` beside its figures."""
+    write_atomically(out / "report.md", markdown(document))
+    target = out / "report.html"
     write_atomically(target, page(document))
     return Findings(
-        out=folder.path,
-        records=records,
-        report=target,
-        answer=list(document.answer),
-        table=table,
+        out=out, records=records, report=target, answer=list(document.answer), table=table
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,22 +102,32 @@ def as_read(values: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=lambda value: str(Path(value))))
 
 
-def check_folder(folder: Path, plain: dict[str, Any]) -> None:
-    """Raise `ValueError` unless a folder is new or holds a training of just these flat settings."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"`out` must be a folder. Received: out={str(folder)!r}")
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What an earlier call wrote into a folder, {} without one."""
     try:
-        old = json.loads((folder / SETTINGS).read_text("utf-8"))
+        return json.loads((folder / SETTINGS).read_text("utf-8"))
     except FileNotFoundError:
-        return
+        return {}
     except ValueError as error:
         raise ValueError(
             f"{SETTINGS} in the folder is not valid JSON; use another folder. "
             f"Received: out={str(folder)!r}"
         ) from error
-    if old != plain:
+
+
+def check_folder(
+    folder: Path, plain: dict[str, Any], what: str, free: Collection[str] = ()
+) -> None:
+    """Raise `ValueError` unless a folder is new or holds the same settings, but for `free` ones."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`out` must be a folder. Received: out={str(folder)!r}")
+    old, new = (
+        {name: value for name, value in values.items() if name not in free}
+        for values in (read_settings(folder), plain)
+    )
+    if old != new and (folder / SETTINGS).exists():
         raise ValueError(
-            "The folder holds a training with other settings "
-            f"({'; '.join(differences(old, plain))}). Use these, or another folder. "
+            f"The folder holds a {what} with other settings "
+            f"({'; '.join(differences(old, new))}). Use these, or another folder. "
             f"Received: out={str(folder)!r}"
         )
