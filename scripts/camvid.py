@@ -58,6 +58,7 @@ COLOURS = np.array(
     ],
     "uint8",
 )
+ERRORS = np.array([(255, 255, 255), (213, 94, 0), (190, 190, 190)], "uint8")  # right, wrong, none
 
 
 def main() -> None:
@@ -174,7 +175,7 @@ def page(folder: Path) -> str:
         f"KERAS_BACKEND={one['backend']} python scripts/{one['command']}" for one in results
     ]
     pictures = [
-        f"## {one['model']}\n\n![Photo, prediction and truth of {SHOWN} test images]"
+        f"## {one['model']}\n\n![Prediction over {SHOWN} test photos, and where it is wrong]"
         f"({folder.name}/{one['model'].lower()}_{one['head']}.jpg)\n"
         for one in results
     ]
@@ -210,27 +211,34 @@ def read(mask: Path) -> np.ndarray:
 
 
 def draw(pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Any:
-    """Photo, prediction and truth of each, a row of them."""
+    """Of each photo the prediction over it, and where that is wrong: a column of them.
+
+    Neither photos nor masks are ours to hand on: the photo is only seen through the colours.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(3.3 * 3, 2.55 * len(pictures) + 0.7), layout="constrained")
-    axes = figure.subplots(len(pictures), 3, squeeze=False)
-    for row, (image, predicted, labels) in zip(axes, pictures, strict=True):
-        shown = (
-            image,
-            inference.overlay(image, predicted, COLOURS),
-            inference.overlay(image, labels, COLOURS),
-        )
-        for axis, picture in zip(row, shown, strict=True):
+    columns = len(pictures)
+    figure = Figure(figsize=(3.4 * columns, 6.0), layout="constrained")
+    for column, (image, predicted, labels) in enumerate(pictures):
+        counted = labels != IGNORED
+        wrong = counted & (predicted != labels)
+        errors = np.where(wrong, 1, 0)
+        errors[~counted] = 2
+        shown = inference.overlay(image, predicted, COLOURS), ERRORS[errors]
+        titles = "prediction", f"{wrong.sum() / counted.sum():.0%} of the pixels wrong"
+        for row, (picture, title) in enumerate(zip(shown, titles, strict=True)):
+            axis = figure.add_subplot(2, columns, row * columns + column + 1)
             axis.imshow(picture)
+            axis.set_title(title, fontsize=11)
             axis.axis("off")
-    for axis, title in zip(axes[0], ("photo", "prediction", "truth"), strict=True):
-        axis.set_title(title)
     patches = [
-        Patch(color=colour / 255, label=name) for colour, name in zip(COLOURS, CLASSES, strict=True)
+        Patch(color=colour / 255, label=name)
+        for colour, name in zip(
+            (*COLOURS, *ERRORS[1:]), (*CLASSES, "wrong", "not counted"), strict=True
+        )
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False)
+    figure.legend(handles=patches, loc="outside lower center", ncols=7, frameon=False)
     return figure
 
 

@@ -189,7 +189,7 @@ among the k nearest. mAP: the mean over the classes of the average precision of 
 |---|---|{"---|" * (len(COUNTS) + 1)}
 {chr(10).join(lines)}
 
-![The eight nearest images of six queries, a row for each model](search.jpg)
+![The eight nearest images of {QUERIES} queries, a row for each model](search.jpg)
 
 Average precision by class, cosine:
 
