@@ -22,8 +22,11 @@ from keras_vitcnn.training.records import Findings, Record
 from keras_vitcnn.training.render import Document, Table, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
-MODELS = ("ResNet18", "ConvNeXtAtto")
-WIDTH = 0.5
+RESNET, CONVNEXT = "ResNet18", "ConvNeXtAtto"
+WIDTHS = {
+    RESNET: 0.25,
+    CONVNEXT: 0.5,
+}  # of their channels, so that both have under a million weights
 BATCH = 128
 # What a recipe of hundreds of epochs on ImageNet can't keep in a few thousand steps: averages that
 # are longer than the training, and a learning rate for batches of 4,096 images, divided by 32.
@@ -31,11 +34,11 @@ CHANGES = {
     "resnet-90": {},
     "convnext-300": {"ema": None, "learning_rate": 1e-3, "reference_batch_size": BATCH},
 }
-RUNS = (  # name of the run, recipe, dtype, models
-    ("resnet-90", "resnet-90", "float32", MODELS),
-    ("convnext-300", "convnext-300", "float32", MODELS),
-    ("bfloat16", "convnext-300", "mixed_bfloat16", MODELS[1:]),
-)
+RUNS = {  # its name: recipe, dtype, models
+    "resnet-90": ("resnet-90", "float32", (RESNET, CONVNEXT)),
+    "convnext-300": ("convnext-300", "float32", (RESNET, CONVNEXT)),
+    "convnext-300, bfloat16": ("convnext-300", "mixed_bfloat16", (CONVNEXT,)),
+}
 
 
 def main() -> None:
@@ -48,59 +51,60 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results/recipes")
     options = parser.parse_args()
     found = {}
-    for name, recipe, dtype, models in RUNS:
-        found[name] = training.compare(
-            models,
-            "tfds:cifar10",
-            options.runs / name,
-            seeds=range(options.seeds),
-            recipe=replace(training.recipe(recipe), **CHANGES[recipe]),
-            dtype=dtype,
-            epochs=options.epochs,
-            batch_size=BATCH,
-            width_multiplier=WIDTH,
-            limit_train=options.limit_train,
-            limit_val=options.limit_val,
-            show_progress=True,
-        )
+    for name, (recipe, dtype, models) in RUNS.items():
+        for model in models:
+            found[name, model] = training.compare(
+                (model,),
+                "tfds:cifar10",
+                options.runs / name / model,
+                seeds=range(options.seeds),
+                recipe=replace(training.recipe(recipe), **CHANGES[recipe]),
+                dtype=dtype,
+                epochs=options.epochs,
+                batch_size=BATCH,
+                width_multiplier=WIDTHS[model],
+                limit_train=options.limit_train,
+                limit_val=options.limit_val,
+                show_progress=True,
+            )
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, one in found.items():
-        shutil.copy(one.out / "results.jsonl", options.out / f"{name}.jsonl")
+    for (name, model), one in found.items():
+        kept = options.out / f"{name.replace(', ', '-')}-{model.lower()}.jsonl"
+        shutil.copy(one.out / "results.jsonl", kept)
     write_atomically(options.out.with_suffix(".md"), markdown(page(found, options)))
 
 
-def page(found: dict[str, Findings], options: argparse.Namespace) -> Document:
+def page(found: dict[tuple[str, str], Findings], options: argparse.Namespace) -> Document:
     """The table, what it says, and how it came about."""
     top1 = {
         (run, model): np.array([100 * r["top1"] for r in one.records if r["model"] == model])
-        for run, one in found.items()
-        for model in {record["model"] for record in one.records}
+        for (run, model), one in found.items()
     }
     rows = [
         [model, run, mean_and_range(values), " / ".join(f"{value:.1f}" for value in values)]
         for (run, model), values in sorted(top1.items(), key=lambda item: item[0][::-1])
     ]
     answer = [
-        gain(model, top1["resnet-90", model], top1["convnext-300", model]) for model in MODELS
+        gain(model, top1["resnet-90", model], top1["convnext-300", model]) for model in WIDTHS
     ]
-    half, full = top1["bfloat16", MODELS[1]], top1["convnext-300", MODELS[1]]
+    half, full = top1["convnext-300, bfloat16", CONVNEXT], top1["convnext-300", CONVNEXT]
     answer.append(
-        f"In mixed_bfloat16 {MODELS[1]} ends at {half.mean():.1f} %, in float32 at "
+        f"In mixed_bfloat16 {CONVNEXT} ends at {half.mean():.1f} %, in float32 at "
         f"{full.mean():.1f} %: {'within' if overlap(half, full) else 'outside'} the spread of the "
         "seeds."
     )
-    record: Record = found["resnet-90"].records[0]
+    record: Record = found["resnet-90", RESNET].records[0]
     changed = [
         f"{name}, {', '.join(f'{field} = {value}' for field, value in changes.items())}"
         for name, changes in CHANGES.items()
         if changes
     ]
+    widths = ", ".join(f"{model} at {width:g} of its width" for model, width in WIDTHS.items())
     scale = (
         f"CIFAR-10, {options.limit_train:,} images for training and {options.limit_val:,} for "
-        f"validation, 32 pixels; {options.epochs} epochs in batches of {BATCH}; both networks at "
-        f"{WIDTH:g} of their width; {options.seeds} seeds, which decide weights, order and "
-        "augmentation. Warm-ups and milestones keep their fraction of the "
-        f"epochs. Changed: {'; '.join(changed)}."
+        f"validation, 32 pixels; {options.epochs} epochs in batches of {BATCH}; {widths}; "
+        f"{options.seeds} seeds, which decide weights, order and augmentation. Warm-ups and "
+        f"milestones keep their fraction of the epochs. Changed: {'; '.join(changed)}."
     )
     machine = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
     return Document(

@@ -15,6 +15,7 @@ from keras_vitcnn.layers import (
     Dense,
     DepthwiseConv2D,
     GroupedConv2D,
+    GroupNormalization,
     HostNormal,
     LayerScale,
     Padding2D,
@@ -57,9 +58,7 @@ def norm(x: Any, cfg: ConvNetConfig, name: str, zero_init: bool = False) -> Any:
     elif cfg.norm == "layer":
         layer = keras.layers.LayerNormalization(epsilon=cfg.epsilon, name=name)
     elif cfg.norm == "group":
-        layer = keras.layers.GroupNormalization(
-            epsilon=cfg.epsilon, gamma_initializer=gamma, name=name
-        )
+        layer = GroupNormalization(epsilon=cfg.epsilon, gamma_initializer=gamma, name=name)
     else:  # split: its statistics were taken before the convolution
         layer = ChannelAffine(gamma, name=name)
     return layer(x)

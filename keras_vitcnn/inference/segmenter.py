@@ -10,7 +10,7 @@ import keras
 
 from keras_vitcnn.config import check_choice, check_positive
 from keras_vitcnn.inference.features import features
-from keras_vitcnn.layers import Conv2D, Dense, HostNormal, ResizeMap
+from keras_vitcnn.layers import Conv2D, Dense, GroupNormalization, HostNormal, ResizeMap
 
 LEVELS = ("P2", "P3", "P4", "P5")
 BINS = (1, 2, 3, 6)  # sides of the pooled maps of UPerNet
@@ -148,5 +148,5 @@ def _conv(x: Any, width: int, kernel: int, name: str, use_bias: bool = True) -> 
 
 def _block(x: Any, width: int, kernel: int, name: str) -> Any:
     x = _conv(x, width, kernel, f"{name}_conv", use_bias=False)
-    x = keras.layers.GroupNormalization(gcd(32, width), epsilon=1e-5, name=f"{name}_norm")(x)
+    x = GroupNormalization(gcd(32, width), epsilon=1e-5, name=f"{name}_norm")(x)
     return keras.layers.Activation("relu", name=f"{name}_act")(x)

@@ -13,6 +13,7 @@ from keras_vitcnn.layers.convolution import (
 from keras_vitcnn.layers.dense import Dense
 from keras_vitcnn.layers.gated_attention import GatedPositionalSelfAttention
 from keras_vitcnn.layers.global_response_normalization import GlobalResponseNormalization
+from keras_vitcnn.layers.group_normalization import GroupNormalization
 from keras_vitcnn.layers.image_normalization import ImageNormalization
 from keras_vitcnn.layers.initializers import HostNormal
 from keras_vitcnn.layers.layer_scale import LayerScale
@@ -38,6 +39,7 @@ __all__ = [
     "FoldPatches",
     "GatedPositionalSelfAttention",
     "GlobalResponseNormalization",
+    "GroupNormalization",
     "GroupedConv2D",
     "HostNormal",
     "ImageNormalization",

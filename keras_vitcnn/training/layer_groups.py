@@ -8,12 +8,15 @@ from typing import Any
 
 import keras
 
+from keras_vitcnn.layers import GroupNormalization
+
 # Attributes of the layers that multiply: filters, matrices, and LoRA's adapters of these.
 KERNELS = ("kernel", "position_kernel", "lora_kernel_a", "lora_kernel_b")
 NORMS = (
     keras.layers.BatchNormalization,
     keras.layers.LayerNormalization,
     keras.layers.GroupNormalization,
+    GroupNormalization,
     keras.layers.RMSNormalization,
 )
 BLOCKS_OF_A_GROUP = 3  # in the long stage of a model of four

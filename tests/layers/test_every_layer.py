@@ -59,6 +59,9 @@ CASES = {
     "GlobalResponseNormalization": Case(
         lambda **k: layers.GlobalResponseNormalization(epsilon=1e-3, **k)
     ),
+    "GroupNormalization": Case(
+        lambda **k: layers.GroupNormalization(2, 1e-3, gamma_initializer="zeros", **k)
+    ),
     "GroupedConv2D": Case(
         lambda **k: layers.GroupedConv2D(
             4, 3, 2, groups=2, use_bias=False, kernel_initializer=NORMAL, **k
