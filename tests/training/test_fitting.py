@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,13 @@ def test_the_saved_model_is_the_average(unbroken: Path) -> None:
     assert len(averages) == len(weights)
     for average, weight in zip(averages, weights, strict=True):
         np.testing.assert_array_equal(average, weight)
+
+
+def test_the_saved_model_holds_nothing_of_its_training(unbroken: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as Keras' about an optimizer that doesn't fit
+        model = keras.saving.load_model(unbroken / "model.keras")
+    assert not model.compiled
 
 
 def test_the_saved_model_knows_its_images_and_classes(unbroken: Path) -> None:
