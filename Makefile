@@ -90,7 +90,7 @@ $(VENV)/.test: $(INPUTS) | $(BIN)/pip
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || \
 	    { echo 'TensorFlow has no wheels for this Python yet: make distclean test PYTHON=python3.13' >&2; exit 1; }
 	@echo 'Installing keras_vitcnn, its three backends and the tools into $(VENV), a few minutes ...'
-	@$(INSTALL) -e '.[tensorflow-cpu,jax,torch,data,plot,export,search,test]'
+	@$(INSTALL) -e '.[tensorflow-cpu,jax,torch,data,plot,export,search,keras-cv,test]'
 	@touch $@
 
 $(VENV)/.docs: $(INPUTS) | $(BIN)/pip

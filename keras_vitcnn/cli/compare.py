@@ -32,6 +32,7 @@ from keras_vitcnn.cli.resume import resumable
     "one of the papers', such as convnext-300, deit-300 or resnet-90.",
 )
 @options.SET
+@options.AUGMENT
 @options.BACKEND
 def compare(
     backend_name: str | None,
@@ -39,6 +40,7 @@ def compare(
     out: Path,
     recipe: str,
     changes: tuple[str, ...],
+    augment: str | None,
     **settings: Any,
 ) -> int:
     """Train several models on the same images and report which did best, and at what cost.
@@ -61,7 +63,7 @@ def compare(
         from keras_vitcnn import training
         from keras_vitcnn.training.recipes import changed
 
-        chosen = changed(training.recipe(recipe), changes)
+        chosen = changed(training.recipe(recipe), options.changes_of(changes, augment))
         comparison = training.compare(
             models, out=out, recipe=chosen, show_progress=True, **settings
         )

@@ -85,6 +85,20 @@ SET = click.option(
     help="Change a field of the recipe, e.g. --set learning_rate=1e-3; may be repeated.",
 )
 
+AUGMENT = click.option(
+    "--augment",
+    metavar="POLICY",
+    help="What is drawn for each image in place of the recipe's: rand-m9-mstd0.5-inc1 or another "
+    "RandAugment, trivial-wide, 3-augment, auto, keras-cv (that package's RandAugment), or none.",
+)
+
+
+def changes_of(changes: tuple[str, ...], augment: str | None) -> tuple[str, ...]:
+    """The changes to a recipe that `--set` and `--augment` ask for."""
+    if augment is None:
+        return changes
+    return (*changes, f"policy={'' if augment == 'none' else augment}")
+
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several options as one decorator; --help shows them in this order."""

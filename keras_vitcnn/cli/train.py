@@ -25,6 +25,7 @@ from keras_vitcnn.cli import backend, options
     help="How to train: small-data, sgd, or one of the papers'; --recipe list prints them.",
 )
 @options.SET
+@options.AUGMENT
 @click.option(
     "--epochs", type=options.POSITIVE, help="Passes over the images.  [default: the recipe's]"
 )
@@ -87,6 +88,7 @@ def train(
     out: Path,
     recipe: str,
     changes: tuple[str, ...],
+    augment: str | None,
     distribute: str | None,
     **settings: Any,
 ) -> int:
@@ -114,7 +116,9 @@ def train(
         return 0
     try:
         # The model's variant of the recipe first, so that what was asked for has the last word.
-        chosen = changed(training.recipe(recipe, model=_constructor(model)), changes)
+        chosen = changed(
+            training.recipe(recipe, model=_constructor(model)), options.changes_of(changes, augment)
+        )
         settings["distribute"] = distribute or ""
         frozen = settings["freeze"]
         settings["freeze"] = int(frozen) if frozen and frozen.isdigit() else frozen

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_vitcnn.data import operations
+from keras_vitcnn.data.keras_cv import KerasCV
 
 Drawn = list[tuple[str, float]]  # (name of an operation, its value), one after another
 Rng = np.random.Generator
@@ -39,22 +40,25 @@ class Policy:
 
 
 @cache
-def policy(name: str) -> Policy:
+def policy(name: str) -> Callable[[Any, Rng], Any]:
     """A policy by its name: `"rand-m9-mstd0.5-inc1"`, `"auto"`, `"trivial-wide"`, `"3-augment"`.
 
     RandAugment is named as timm names it: `m`, the magnitude out of 10, and `mstd`, its standard
     deviation; `n` operations (2), each with the probability `p` (0.5); `inc1`, strengths that grow
-    with the magnitude, the only kind here.
+    with the magnitude, the only kind here. `"keras-cv"` is that package's RandAugment.
 
     Raises:
         ValueError: for any other name.
+        ImportError: for `"keras-cv"` where it isn't installed.
     """
+    if name == "keras-cv":
+        return KerasCV()
     if name.startswith("rand"):
         return _rand_augment(name)
     if name not in POLICIES:
         raise ValueError(
             "`policy` must be '' (none), a RandAugment such as 'rand-m9-mstd0.5-inc1', or one of "
-            f"{sorted(POLICIES)}. Received: policy={name!r}"
+            f"{sorted([*POLICIES, 'keras-cv'])}. Received: policy={name!r}"
         )
     return POLICIES[name]
 

@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, and its output."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -311,12 +312,14 @@ def test_a_model_is_trained_and_evaluated(command: Command, tmp_path: Path) -> N
     out = tmp_path / "run"
     quick = ["--limit-train", 40, "--limit-val", 21, "--width-multiplier", 0.125]
     arguments = ["train", "ResNet18", *quick, "--set", "label_smoothing=0", "--out", out]
-    arguments += ["--epochs", 1, "--batch-size", 16]
+    arguments += ["--epochs", 1, "--batch-size", 16, "--augment", "trivial-wide"]
     code, stdout, stderr = command(*arguments)
     assert code == 0
     assert "learning rate 0.00025, from 0.001 for 64 images a step scaled to 16" in stderr
     top1 = stdout.split("%")[0]
     assert stdout.startswith("top-1 ")
+    settings = json.loads((out / "settings.json").read_text())
+    assert (settings["policy"], settings["label_smoothing"]) == ("trivial-wide", 0)
 
     code, stdout, _ = command("evaluate", out, "--out", tmp_path / "evaluation")
     assert code == 0
@@ -326,6 +329,7 @@ def test_a_model_is_trained_and_evaluated(command: Command, tmp_path: Path) -> N
 
     for wrong, message in {
         ("train", "ResNet18", "--set", "epoch=1"): "nearest is 'epochs'",
+        ("train", "ResNet18", "--augment", "mixup"): "must be '' (none), a RandAugment such as",
         ("train", "ResNet18", "--recipe", "convnet-300"): "nearest is 'convnext-300'",
         ("train", "ResNet18", "--recipe", "convnext-300", "--epochs", 1): "batch_size",
         ("train", "ResNet18", "--accumulate", 7): "divisor of the batch size, 64",
