@@ -319,7 +319,8 @@ def test_a_model_is_trained_and_evaluated(command: Command, tmp_path: Path) -> N
     top1 = stdout.split("%")[0]
     assert stdout.startswith("top-1 ")
     settings = json.loads((out / "settings.json").read_text())
-    assert (settings["policy"], settings["label_smoothing"]) == ("trivial-wide", 0)
+    assert settings["recipe.policy"] == "trivial-wide"
+    assert settings["recipe.label_smoothing"] == 0
 
     code, stdout, _ = command("evaluate", out, "--out", tmp_path / "evaluation")
     assert code == 0
