@@ -133,6 +133,14 @@ def _(
 
 
 @layer_products.register
+def _(
+    layer: keras.layers.Conv2DTranspose, inputs: list[tuple], output: tuple
+) -> list[tuple[int, int]]:
+    taps = prod(layer.kernel_size) * layer.filters  # each number that goes in is spread over them
+    return [(prod(inputs[0][1:]) * taps, prod(output[1:]))]
+
+
+@layer_products.register
 def _(layer: keras.layers.Dense, inputs: list[tuple], output: tuple) -> list[tuple[int, int]]:
     size = prod(output[1:])
     return [(size * inputs[0][-1], size)]

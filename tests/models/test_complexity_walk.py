@@ -133,6 +133,18 @@ def test_windows_by_hand():
     )
 
 
+def test_a_transposed_convolution_by_hand():
+    """Each of the 4 * 3 * 5 numbers that go in meets 2 * 2 * 7 weights."""
+    image = keras.Input((4, 3, 5))
+    up = keras.layers.Conv2DTranspose(7, 2, 2, data_format="channels_last")
+    assert complexity(keras.Model(image, up(image))) == Complexity(
+        params=2 * 2 * 7 * 5 + 7,
+        macs=4 * 3 * 5 * 2 * 2 * 7,
+        activations=8 * 6 * 7,
+        bias_adds=8 * 6 * 7,
+    )
+
+
 def test_squeeze_and_excitation_by_hand():
     image = keras.Input((4, 6, 8))
     assert complexity(keras.Model(image, SqueezeExcitation(2)(image))) == Complexity(
