@@ -194,7 +194,7 @@ def _save_model(model: keras.Model, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.keras")
     # Keras saves how a model was compiled, whatever include_optimizer says, and then complains when
     # it loads averages or a schedule. The same layers in a model that never was compiled:
-    keras.Model(model.inputs, model.outputs, name=model.name).save(temporary)
+    keras.Model(model.input, model.output, name=model.name).save(temporary)
     temporary.replace(path)
 
 
