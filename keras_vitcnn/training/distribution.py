@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,6 +12,7 @@ from typing import Any
 import keras
 
 KINDS = ("", "data", "model")
+HOSTS = "KERAS_DISTRIBUTION_JOB_ADDRESSES"  # Keras' name of the variable
 # Which sides of a transformer's matrices lie on different devices: those that meet no norm.
 SPLIT_COLUMNS = ("qkv", "fc1")
 SPLIT_ROWS = ("proj", "fc2")
@@ -57,7 +59,7 @@ class Devices:
 
     def mean(self, value: float) -> float:
         """The mean of a number over all processes."""
-        if self.processes == 1:
+        if self.processes == 1 or keras.backend.backend() != "torch":
             return value
         import torch
         import torch.distributed as dist
@@ -77,8 +79,9 @@ def devices(kind: str = "") -> Devices:
             batch; `"model"`, the large matrices of a transformer are cut into as many parts as
             there are devices (JAX).
 
-    On JAX the engine is `keras.distribution` over all devices of the process, on TensorFlow
-    `tf.distribute.MirroredStrategy`, on PyTorch `DistributedDataParallel` in the processes that
+    On JAX the engine is `keras.distribution` over all devices of the process, or of all processes
+    that the variables of `keras.distribution.initialize` name; on TensorFlow
+    `tf.distribute.MirroredStrategy`; on PyTorch `DistributedDataParallel` in the processes that
     `torchrun` starts.
 
     Raises:
@@ -106,8 +109,17 @@ def _several(count: int, what: str, kind: str) -> None:
 
 
 def _jax(kind: str) -> Devices:
+    import jax
+
+    if HOSTS in os.environ and not jax.distributed.is_initialized():
+        keras.distribution.initialize()
     names = keras.distribution.list_devices()
     _several(len(names), "leave `distribute` out", kind)
+    if kind == "model" and jax.process_count() > 1:
+        raise ValueError(
+            "Several processes share batches, not a model: use distribute='data', or one process "
+            f"for all devices. Received: distribute={kind!r}, {jax.process_count()} processes"
+        )
 
     @contextmanager
     def scope() -> Iterator[None]:
@@ -118,7 +130,14 @@ def _jax(kind: str) -> Devices:
         finally:
             keras.distribution.set_distribution(before)
 
-    return Devices(kind=kind, count=len(names) if kind == "data" else 1, scope=scope)
+    count = len(names) if kind == "data" else 1
+    return Devices(
+        kind=kind,
+        count=count,
+        process=jax.process_index(),
+        processes=jax.process_count(),
+        scope=scope,
+    )
 
 
 def _jax_distribution(kind: str, names: list[str]) -> Any:
@@ -139,6 +158,12 @@ def _jax_distribution(kind: str, names: list[str]) -> Any:
 def _tensorflow(kind: str) -> Devices:
     import tensorflow as tf
 
+    if "worker" in json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}):
+        raise ValueError(
+            "Keras 3 can't fit a model under TensorFlow's MultiWorkerMirroredStrategy "
+            "(keras-team/keras#20585): use --backend jax or torch for several processes. "
+            "Received: TF_CONFIG with workers"
+        )
     accelerators = tf.config.list_logical_devices("GPU")
     found = accelerators or tf.config.list_logical_devices("CPU")
     _several(len(found), "leave `distribute` out", kind)

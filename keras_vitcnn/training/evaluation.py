@@ -16,6 +16,7 @@ from keras_vitcnn.data.batches import feed
 from keras_vitcnn.extras import require
 from keras_vitcnn.files import write_atomically
 from keras_vitcnn.training import optimizers
+from keras_vitcnn.training.variables import value_of
 
 NAMED_CLASSES = 40  # on the axes of a picture; more would not be legible
 
@@ -116,8 +117,40 @@ def evaluate(model: keras.Model, split: Split, batch_size: int = 64) -> Evaluati
 
 def predicted(model: keras.Model, split: Split, batch_size: int) -> np.ndarray:
     """The outputs for all images, of the weights' average where the optimizer keeps one."""
+    batches = EvalBatches(split, batch_size)
     with optimizers.averaged(model):
-        return model.predict(feed(EvalBatches(split, batch_size)), verbose=0)[: len(split)]
+        if _of_several_processes():
+            return _alone(model, batches)[: len(split)]
+        return model.predict(feed(batches), verbose=0)[: len(split)]
+
+
+def _of_several_processes() -> bool:
+    """Whether JAX's `predict` would spread a batch over processes, out of this one's reach."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.process_count() > 1
+
+
+def _alone(model: keras.Model, batches: EvalBatches) -> np.ndarray:
+    """What `predict` returns, on one device of this process."""
+    import jax
+
+    weights = [
+        [value_of(variable) for variable in variables]
+        for variables in (model.trainable_variables, model.non_trainable_variables)
+    ]
+    weights = jax.device_put(weights, jax.local_devices()[0])
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        outputs = jax.jit(lambda weights, x: model.stateless_call(*weights, x, training=False)[0])
+        return np.concatenate(
+            [np.asarray(outputs(weights, batches[i][0])) for i in range(len(batches))]
+        )
+    finally:
+        keras.distribution.set_distribution(before)
 
 
 def check_labels(labels: np.ndarray, classes: int) -> None:

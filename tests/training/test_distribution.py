@@ -1,7 +1,8 @@
-"""Two devices or two processes on this machine give the losses of one."""
+"""Two devices and two processes on this machine give the losses of one."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -44,43 +45,73 @@ def run(model: str, optimizer: str, out: str | Path, kind: str = "") -> list[dic
     return done.history
 
 
-def in_two(folder: Path, kind: str, model: str, optimizer: str) -> list[dict]:
+def in_two(folder: Path, way: str, kind: str, model: str, optimizer: str) -> list[dict]:
     """The history of a training in two processes, or on two virtual devices."""
     script = folder / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, "-W", "ignore", *(starter if BACKEND == "torch" else [])]
-    variables = {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "KERAS_BACKEND": BACKEND,
-    }
     out = folder / "two"
-    done = subprocess.run(
-        [*command, str(script), kind, model, optimizer, str(out)],
-        cwd=ROOT,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    started = [
+        subprocess.Popen(
+            [*command, str(script), kind, model, optimizer, str(out)],
+            cwd=ROOT,
+            env=os.environ | variables | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for variables in variables_of(way)
+    ]
+    try:
+        for process in started:
+            said, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, said[-3000:]
+    finally:
+        for process in started:
+            process.kill()
     assert json.loads((out / "settings.json").read_text())["epochs"] == 2
     lines = (out / "history.csv").read_text().splitlines()
     names = lines[0].split(",")
     return [dict(zip(names, map(float, line.split(",")), strict=True)) for line in lines[1:]]
 
 
+def variables_of(way: str) -> list[dict[str, str]]:
+    """The environment of each command that has to be started."""
+    if BACKEND != "jax":
+        return [{}]
+    if way == "devices":
+        return [{"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [
+        {
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+            "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+            "KERAS_DISTRIBUTION_PROCESS_ID": str(number),
+        }
+        for number in range(2)
+    ]
+
+
+WAYS = {  # Keras 3 has no way to fit a model in several processes of TensorFlow
+    "tensorflow": [("devices", "data", "adamw"), ("devices", "data", "sgd")],
+    "torch": [("processes", "data", "adamw"), ("processes", "data", "sgd")],
+    "jax": [
+        ("devices", "data", "sgd"),
+        ("processes", "data", "adamw"),
+        ("devices", "model", "adamw"),
+    ],
+}
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny_models")
-@pytest.mark.parametrize(
-    ("kind", "optimizer"),
-    [("data", "adamw"), ("data", "sgd"), *([("model", "adamw")] if BACKEND == "jax" else [])],
-)
-def test_two_are_as_one(tmp_path: Path, kind: str, optimizer: str) -> None:
+@pytest.mark.parametrize(("way", "kind", "optimizer"), WAYS[BACKEND])
+def test_two_are_as_one(tmp_path: Path, way: str, kind: str, optimizer: str) -> None:
     alone = run("TinyViT", optimizer, tmp_path / "one")
-    together = in_two(tmp_path, kind, "TinyViT", optimizer)
+    together = in_two(tmp_path, way, kind, "TinyViT", optimizer)
     assert len(together) == len(alone) == 2
     assert alone[1]["train_loss"] != pytest.approx(alone[0]["train_loss"], abs=1e-3)
     for mine, theirs in zip(together, alone, strict=True):
@@ -90,6 +121,14 @@ def test_two_are_as_one(tmp_path: Path, kind: str, optimizer: str) -> None:
 
 def test_one_device_is_nothing_to_distribute_to() -> None:
     with pytest.raises(ValueError, match=r"There is one device.*Received: distribute='data'"):
+        devices("data")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the variable is TensorFlow's")
+def test_several_processes_of_tensorflow_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = {"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(ValueError, match=r"20585.*--backend jax or torch"):
         devices("data")
 
 
