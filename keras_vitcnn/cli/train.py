@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from keras_vitcnn.cli import backend, options
+from keras_vitcnn.cli.resume import resumable
 
 
 @click.command()
@@ -122,10 +123,8 @@ def train(
         settings["distribute"] = distribute or ""
         frozen = settings["freeze"]
         settings["freeze"] = int(frozen) if frozen and frozen.isdigit() else frozen
-        done = training.fit(model, out=out, recipe=chosen, show_progress=True, **settings)
-    except KeyboardInterrupt:
-        click.echo(f"interrupted; run the same command again to go on in {out}", err=True)
-        raise click.Abort from None
+        with resumable(out):
+            done = training.fit(model, out=out, recipe=chosen, show_progress=True, **settings)
     except training.Diverged as error:
         click.echo(f"error: {error}", err=True)
         return 1

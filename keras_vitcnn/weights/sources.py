@@ -133,7 +133,15 @@ def _from_path(path: Path, variant: str | None) -> Located:
     config = hub.read_config(config_path) if config_path.is_file() else {}
     if "pretrained_cfg" in config:
         return Located(path, Preprocessing.of(hub.preprocessing_in(config)), _classes(config) == 0)
-    return Located(path, _usual(variant))
+    preprocessing = _usual(variant)
+    if preprocessing is None:
+        LOG.warning(
+            "%s does not say how its images were prepared (no %s beside it): the model keeps its "
+            "normalisation",
+            path,
+            hub.CONFIG_FILE,
+        )
+    return Located(path, preprocessing)
 
 
 def _classes(config: Mapping[str, Any]) -> int | None:

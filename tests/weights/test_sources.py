@@ -84,6 +84,21 @@ def test_every_kind_of_source_gives_the_same_bits(state: State, tmp_path: Path) 
     assert_holds(again, state)
 
 
+def test_a_file_that_is_silent_about_its_images_is_told_of(
+    state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_safetensors(tmp_path / "a.safetensors", state)
+    kv.load_weights(tiny(), path)
+    assert f"{path} does not say how its images were prepared" in caplog.text
+    caplog.clear()
+    settings = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": settings}))
+    model = tiny()
+    kv.load_weights(model, path)
+    assert caplog.text == ""
+    assert kv.data.preprocess_for(model).settings.mean == (0.1, 0.2, 0.3)
+
+
 @pytest.mark.parametrize("container", ["state_dict", "model", "model_ema"])
 def test_weights_out_of_what_training_scripts_save(
     state: State, tmp_path: Path, container: str
