@@ -131,7 +131,7 @@ def main() -> None:
     print(json.dumps(result, indent=2))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{stem}.json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(pictures).savefig(options.out / f"{stem}.jpg", dpi=80, pil_kwargs={"quality": 85})
+    save(draw(pictures), options.out / f"{stem}.jpg")
     PAGE.write_text(page(options.out))
 
 
@@ -240,6 +240,10 @@ def draw(pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Any:
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=7, frameon=False)
     return figure
+
+
+def save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=80, bbox_inches="tight", pil_kwargs={"quality": 85})
 
 
 def parse() -> argparse.Namespace:
