@@ -46,7 +46,9 @@ def main() -> None:
     print("| augmentation | images/s | beside RandAugment |\n|---|---:|---:|")
     reference = throughput(rand_augment(split), options.seconds, 1)
     print(f"| keras.layers.RandAugment, nothing else | {reference:,.0f} | 1 |")
-    for name in RECIPES:
+    asked = {name: recipe(name) for name in RECIPES}
+    asked["convnext-300, --augment keras-cv"] = recipe("convnext-300", policy="keras-cv")
+    for name, augmentation in asked.items():
         batches = TrainBatches(
             split,
             classes=len(files),
@@ -54,7 +56,7 @@ def main() -> None:
             start=0,
             stop=10**9,
             flip=True,
-            augmentation=recipe(name),
+            augmentation=augmentation,
         )
         rate = throughput(batches.__getitem__, options.seconds, THREADS)
         print(f"| {name}, from the JPEG on | {rate:,.0f} | {rate / reference:.1f} |", flush=True)

@@ -64,15 +64,22 @@ def mix(
     cut = bool(cutmix) and (not mixup or switched < switch)
     alpha = cutmix if cut else mixup
     ratio = rng.beta(alpha, alpha)
+    # Pair by pair: a second batch would be fresh memory, which costs several times the arithmetic.
+    pairs = [(images[i], images[-1 - i]) for i in range((len(images) + 1) // 2)]
     if cut:
         rows, columns = _box(images.shape[1:3], ratio, rng)
-        images[:, rows, columns] = images[::-1, rows, columns].copy()
+        for first, last in pairs:
+            box = first[rows, columns].copy()
+            first[rows, columns] = last[rows, columns]
+            last[rows, columns] = box
         inside = (rows.stop - rows.start) * (columns.stop - columns.start)
         ratio = 1 - inside / math.prod(images.shape[1:3])
     else:
-        other = images[::-1] * np.float32(1 - ratio)
-        images *= np.float32(ratio)
-        images += other
+        kept, given = np.float32(ratio), np.float32(1 - ratio)
+        for first, last in pairs:
+            mixed = first * kept + last * given
+            last[...] = last * kept + first * given
+            first[...] = mixed
     return images, (labels * ratio + labels[::-1] * (1 - ratio)).astype("float32")
 
 
