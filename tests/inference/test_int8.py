@@ -31,7 +31,7 @@ if TORCH:  # from which alone ONNX is written
         assert done.bytes == path.stat().st_size < done.float_bytes
         assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
         kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
-        assert onnx.TensorProto.INT8 in kinds
+        assert onnx.TensorProto.UINT8 in kinds
         found = run_exported(path, "onnx", images[:5].astype("float32"))  # any batch size
         np.testing.assert_allclose(found, helpers.outputs(model, images[:5]), rtol=0, atol=0.1)
 
