@@ -68,4 +68,4 @@ class FoldPatches(keras.layers.Layer):
 
 
 def _patches(size: tuple[int, int], patch_size: int) -> tuple[int, int]:
-    return -(-size[0] // patch_size), -(-size[1] // patch_size)
+    return (size[0] + patch_size - 1) // patch_size, (size[1] + patch_size - 1) // patch_size

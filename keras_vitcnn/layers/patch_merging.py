@@ -22,11 +22,11 @@ class PatchMerging(keras.layers.Layer):
         _, height, width, channels = x.shape
         if height % 2 or width % 2:
             x = ops.pad(x, [[0, 0], [0, height % 2], [0, width % 2], [0, 0]])
-        rows, columns = -(-height // 2), -(-width // 2)
+        rows, columns = (height + 1) // 2, (width + 1) // 2
         x = ops.reshape(x, (-1, rows, 2, columns, 2, channels))
         x = ops.transpose(x, (0, 1, 3, 4, 2, 5))
         return ops.reshape(x, (-1, rows, columns, 4 * channels))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
-        return batch, -(-height // 2), -(-width // 2), 4 * channels
+        return batch, (height + 1) // 2, (width + 1) // 2, 4 * channels

@@ -64,22 +64,25 @@ class WindowAttention(keras.layers.Layer):
     def call(self, qkv: Any) -> Any:
         rows, columns = self.window
         grid = qkv.shape[1] // rows, qkv.shape[2] // columns
-        head_dim = qkv.shape[3] // 3 // self.num_heads
+        width = qkv.shape[3] // 3
         query, key, value = self.split(qkv)
         y = ops.matmul(ops.cast(self._weights(query, key), value.dtype), value)
-        y = ops.reshape(y, (-1, *grid, self.num_heads, rows, columns, head_dim))
-        y = ops.transpose(y, (0, 1, 4, 2, 5, 3, 6))
-        return ops.reshape(y, (-1, grid[0] * rows, grid[1] * columns, qkv.shape[3] // 3))
+        y = ops.reshape(y, (-1, grid[1], self.num_heads, rows, columns, width // self.num_heads))
+        y = ops.transpose(y, (0, 3, 1, 4, 2, 5))
+        return ops.reshape(y, (-1, *qkv.shape[1:3], width))
 
     def split(self, qkv: Any) -> list[Any]:
         """Queries, keys and values, each (b, windows, heads, positions of a window, head_dim)."""
         rows, columns = self.window
         grid = qkv.shape[1] // rows, qkv.shape[2] // columns
         head_dim = qkv.shape[3] // 3 // self.num_heads
-        parts = ops.reshape(qkv, (-1, grid[0], rows, grid[1], columns, 3, self.num_heads, head_dim))
-        parts = ops.transpose(parts, (5, 0, 1, 3, 6, 2, 4, 7))
-        shape = (3, -1, grid[0] * grid[1], self.num_heads, rows * columns, head_dim)
-        return ops.unstack(ops.reshape(parts, shape), 3, axis=0)
+        # Six axes, with the rows of windows among the images: LiteRT transposes no more at once.
+        shape = -1, rows, grid[1], columns, self.num_heads, head_dim
+        windows = -1, grid[0] * grid[1], self.num_heads, rows * columns, head_dim
+        return [
+            ops.reshape(ops.transpose(ops.reshape(part, shape), (0, 2, 4, 1, 3, 5)), windows)
+            for part in ops.split(qkv, 3, axis=-1)
+        ]
 
     def attention(self, qkv: Any) -> Any:
         """The attention matrices, float32: (b, windows, heads, queries, keys)."""

@@ -35,7 +35,9 @@ class WindowShift(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
         rows, columns = self.window
-        return batch, -(-height // rows) * rows, -(-width // columns) * columns, channels
+        # Not with -(-a // b): OpenVINO rounds quotients that are negative towards zero.
+        height, width = height + rows - 1, width + columns - 1
+        return batch, height // rows * rows, width // columns * columns, channels
 
 
 @register
@@ -60,6 +62,12 @@ class WindowUnshift(keras.layers.Layer):
 
 
 def _rolled(x: Any, shift: tuple[int, int]) -> Any:
+    # Not as ops.roll: LiteRT has no such operator, and OpenVINO misreads PyTorch's.
     for axis, by in zip((1, 2), shift, strict=True):
-        x = ops.roll(x, by, axis=axis) if by else x
+        start = -by % x.shape[axis]
+        if start:
+            parts = (
+                (x[:, start:], x[:, :start]) if axis == 1 else (x[:, :, start:], x[:, :, :start])
+            )
+            x = ops.concatenate(parts, axis=axis)
     return x

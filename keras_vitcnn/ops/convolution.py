@@ -93,7 +93,7 @@ def pad2d(x: Any, before: int, after: int, value: float = 0.0) -> Any:
 
 def same_padding(side: int, kernel_size: int, strides: int) -> tuple[int, int]:
     """Zeros before and after an axis of `side` positions, as TensorFlow's "same"."""
-    total = max((-(-side // strides) - 1) * strides + kernel_size - side, 0)
+    total = max((side + strides - 1) // strides * strides - strides + kernel_size - side, 0)
     return total // 2, total - total // 2
 
 
