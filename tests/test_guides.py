@@ -50,9 +50,12 @@ def test_a_command_line_is_understood(words: list[str], place: Path) -> None:
         assert arguments[0] in " ".join(targets).split()
         return
     command: click.Command = cli
+    parent = None
     while isinstance(command, click.Group):
+        parent = click.Context(command, parent, command.name, **command.context_settings)
         command = command.commands[arguments.pop(0)]
-    with command.make_context(command.name, arguments):  # parses and checks, does not run
+    # Parses and checks, does not run. A command keeps the help option of its first context.
+    with command.make_context(command.name, arguments, parent):
         pass
 
 
