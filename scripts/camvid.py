@@ -131,7 +131,8 @@ def main() -> None:
     print(json.dumps(result, indent=2))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{stem}.json").write_text(json.dumps(result, indent=2) + "\n")
-    save(draw(pictures), options.out / f"{stem}.jpg")
+    picture = options.out / f"{stem}.jpg"
+    draw(pictures).savefig(picture, dpi=80, bbox_inches="tight", pil_kwargs={"quality": 85})
     PAGE.write_text(page(options.out))
 
 
@@ -240,10 +241,6 @@ def draw(pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Any:
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=7, frameon=False)
     return figure
-
-
-def save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=80, bbox_inches="tight", pil_kwargs={"quality": 85})
 
 
 def parse() -> argparse.Namespace:

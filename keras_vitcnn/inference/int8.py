@@ -17,8 +17,8 @@ from keras_vitcnn.extras import require
 from keras_vitcnn.inference.export import export, run_exported
 from keras_vitcnn.inference.fuse import fuse
 
-# Norms, softmaxes and smooth activations stay as they are. A ReLU in front of nothing else becomes
-# a part of its convolution, whose 256 steps then end where the ReLU cuts off.
+# Norms, softmaxes and smooth activations stay as they are. A ReLU behind a convolution becomes a
+# part of it, whose 256 steps then end where the ReLU cuts off.
 QUANTIZED = ("Conv", "Gemm", "MatMul", "Relu", "Clip")
 BATCH = 8  # images at once while calibrating: what all layers give for them is in memory
 

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_vitcnn.layers._register import register
 from keras_vitcnn.ops import resize_bilinear
+from keras_vitcnn.ops.convolution import ceil_div
 
 
 @register
@@ -68,4 +69,4 @@ class FoldPatches(keras.layers.Layer):
 
 
 def _patches(size: tuple[int, int], patch_size: int) -> tuple[int, int]:
-    return (size[0] + patch_size - 1) // patch_size, (size[1] + patch_size - 1) // patch_size
+    return ceil_div(size[0], patch_size), ceil_div(size[1], patch_size)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.ops.convolution import ceil_div
 
 
 @register
@@ -22,11 +23,11 @@ class PatchMerging(keras.layers.Layer):
         _, height, width, channels = x.shape
         if height % 2 or width % 2:
             x = ops.pad(x, [[0, 0], [0, height % 2], [0, width % 2], [0, 0]])
-        rows, columns = (height + 1) // 2, (width + 1) // 2
+        rows, columns = ceil_div(height, 2), ceil_div(width, 2)
         x = ops.reshape(x, (-1, rows, 2, columns, 2, channels))
         x = ops.transpose(x, (0, 1, 3, 4, 2, 5))
         return ops.reshape(x, (-1, rows, columns, 4 * channels))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
-        return batch, (height + 1) // 2, (width + 1) // 2, 4 * channels
+        return batch, ceil_div(height, 2), ceil_div(width, 2), 4 * channels

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.ops.convolution import ceil_div
 
 
 @register
@@ -35,9 +36,7 @@ class WindowShift(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
         rows, columns = self.window
-        # Not with -(-a // b): OpenVINO rounds quotients that are negative towards zero.
-        height, width = height + rows - 1, width + columns - 1
-        return batch, height // rows * rows, width // columns * columns, channels
+        return batch, ceil_div(height, rows) * rows, ceil_div(width, columns) * columns, channels
 
 
 @register
@@ -62,12 +61,10 @@ class WindowUnshift(keras.layers.Layer):
 
 
 def _rolled(x: Any, shift: tuple[int, int]) -> Any:
-    # Not as ops.roll: LiteRT has no such operator, and OpenVINO misreads PyTorch's.
+    # Not as ops.roll: LiteRT has no such operator.
     for axis, by in zip((1, 2), shift, strict=True):
         start = -by % x.shape[axis]
         if start:
-            parts = (
-                (x[:, start:], x[:, :start]) if axis == 1 else (x[:, :, start:], x[:, :, :start])
-            )
-            x = ops.concatenate(parts, axis=axis)
+            before, after = ops.split(x, [start], axis=axis)
+            x = ops.concatenate([after, before], axis=axis)
     return x

@@ -91,9 +91,17 @@ def pad2d(x: Any, before: int, after: int, value: float = 0.0) -> Any:
     return ops.pad(x, [[0, 0], [before, after], [before, after], [0, 0]], constant_values=value)
 
 
+def ceil_div(a: Any, b: int) -> Any:
+    """a / b, rounded up.
+
+    Not as -(-a // b), which OpenVINO rounds towards zero where PyTorch's sizes are traced.
+    """
+    return (a + b - 1) // b
+
+
 def same_padding(side: int, kernel_size: int, strides: int) -> tuple[int, int]:
     """Zeros before and after an axis of `side` positions, as TensorFlow's "same"."""
-    total = max((side + strides - 1) // strides * strides - strides + kernel_size - side, 0)
+    total = max((ceil_div(side, strides) - 1) * strides + kernel_size - side, 0)
     return total // 2, total - total // 2
 
 
