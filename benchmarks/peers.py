@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import os
+import selectors
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results/peers.jsonl"
 PAGE = ROOT / "docs/performance.md"
 FEWEST, MOST = 3, 200  # steps of one slice
+LONGEST = 900.0  # seconds of one answer: a compilation that takes longer is no way to run a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +52,10 @@ class Group:
 
 
 class Worker:
-    """A process of worker.py; a death is an answer like any other failure."""
+    """A process of worker.py; its death is an answer like any other failure, and so is silence."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, longest: float = LONGEST) -> None:
+        self.longest = longest
         keras_backend = "torch" if backend == "openvino" else backend
         env = os.environ | {"KERAS_BACKEND": keras_backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
@@ -71,6 +74,10 @@ class Worker:
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
+            if not self._answers():
+                self.process.kill()
+                self.process.wait()
+                return {"failure": f"no answer in {self.longest:g} s"}
             line = self.process.stdout.readline()
         except BrokenPipeError:
             line = ""
@@ -80,6 +87,12 @@ class Worker:
         said = self.log.read().strip().splitlines()
         last = f": {said[-1][:200]}" if said else ""
         return {"failure": f"its process ended with {self.process.wait()}{last}"}
+
+    def _answers(self) -> bool:
+        """Wait for a line, which comes whole, or for the end of the process."""
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self.process.stdout, selectors.EVENT_READ)
+            return bool(waiting.select(self.longest))
 
     def close(self) -> None:
         self.process.kill()

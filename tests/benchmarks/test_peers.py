@@ -142,3 +142,13 @@ def test_a_real_process_prepares_and_measures() -> None:
         assert dead["failure"].startswith("its process ended with -9")
     finally:
         worker.close()
+
+
+def test_a_real_process_that_says_nothing_is_ended() -> None:
+    worker = peers.Worker(keras.backend.backend(), longest=0.2)
+    try:
+        # Its imports alone take longer.
+        assert worker.ask({"measure": "in no way", "steps": 1}) == {"failure": "no answer in 0.2 s"}
+        assert worker.process.poll() is not None
+    finally:
+        worker.close()
