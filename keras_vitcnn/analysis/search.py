@@ -249,10 +249,13 @@ def _local(uri: str | Path) -> Path:
 @contextmanager
 def _client(uri: str | Path) -> Iterator[Any]:
     require("pymilvus", "search")
-    if not _is_server(uri):
-        require("milvus_lite", "search")
     import logging
     import os
+
+    if not _is_server(uri):
+        require("milvus_lite", "search")
+        # Its server, in this process, prints a traceback for every call that it lacks.
+        logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
 
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from pymilvus import MilvusClient

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import urllib.error
 import urllib.request
@@ -73,7 +74,13 @@ def _tfds() -> Any:
 
     if keras.backend.backend() != "tensorflow":
         tf.config.set_visible_devices([], "GPU")  # else it takes the other backend's memory
+    logging.getLogger("absl").addFilter(_concerns_us)
     return tfds
+
+
+def _concerns_us(record: logging.LogRecord) -> bool:
+    """False for what tensorflow-datasets tells of its own code to whoever reads a set."""
+    return "FeatureConnector.dtype" not in record.getMessage()
 
 
 def _builder(tfds: Any, name: str, data_dir: str | Path | None) -> Any:
