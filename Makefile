@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo parity zoo export-matrix performance test test-tensorflow test-jax test-torch lint types fmt hooks docs docs-test clean distclean
+.PHONY: help demo tutorials parity zoo export-matrix performance test test-tensorflow test-jax test-torch lint types fmt hooks docs docs-test clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r names text; do \
@@ -45,6 +45,9 @@ fmt: $(VENV)/.test  ## rewrite the code as ruff wants it
 
 hooks: $(VENV)/.test  ## run these checks at every commit
 	@$(BIN)/pre-commit install
+
+tutorials: $(VENV)/.test  ## run every notebook in its FAST mode; ARGS="--write 3" runs one in full and keeps its outputs
+	@$(BIN)/python scripts/tutorials.py $(ARGS)
 
 parity: $(VENV)/.test  ## compare every published variant with timm and write docs/parity.md (an hour)
 	@$(BIN)/python scripts/parity.py $(ARGS)
@@ -90,7 +93,7 @@ $(VENV)/.test: $(INPUTS) | $(BIN)/pip
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || \
 	    { echo 'TensorFlow has no wheels for this Python yet: make distclean test PYTHON=python3.13' >&2; exit 1; }
 	@echo 'Installing keras_vitcnn, its three backends and the tools into $(VENV), a few minutes ...'
-	@$(INSTALL) -e '.[tensorflow-cpu,jax,torch,data,plot,export,search,keras-cv,test]'
+	@$(INSTALL) -e '.[tensorflow-cpu,jax,torch,data,plot,export,search,tutorials,keras-cv,test]'
 	@touch $@
 
 $(VENV)/.docs: $(INPUTS) | $(BIN)/pip
