@@ -2,6 +2,7 @@
 
     python scripts/tutorials.py [NUMBER ...]            each in FAST mode, nothing written
     python scripts/tutorials.py --write [NUMBER ...]    in full, the outputs into tutorials/*.ipynb
+    python scripts/tutorials.py --text [NUMBER ...]     their prose anew, nothing run
 
 The scripts tutorials/*.py are what is written by hand (in jupytext's percent format); a notebook is
 its script with the outputs of a full run.
@@ -71,13 +72,38 @@ def execute(script: Path, *, fast: bool, timeout: float | None = None) -> Any:
     return book
 
 
+def rewrite(script: Path) -> None:
+    """Take the script's prose over into its notebook, whose outputs stay.
+
+    Raises:
+        ValueError: if its code is not that of the outputs.
+    """
+    import nbformat
+
+    book, written = nbformat.read(script.with_suffix(".ipynb"), as_version=4), notebook(script)
+    ran, now = ([c.source for c in b.cells if c.cell_type == "code"] for b in (book, written))
+    if ran != now:
+        raise ValueError(f"The code has changed; run it with --write. Received: {script.name}")
+    outputs = iter([cell for cell in book.cells if cell.cell_type == "code"])
+    for cell in written.cells:
+        if cell.cell_type == "code":
+            before = next(outputs)
+            cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    nbformat.write(written, script.with_suffix(".ipynb"))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("numbers", nargs="*", type=int, metavar="NUMBER")
     parser.add_argument(
         "--write", action="store_true", help="run in full and write tutorials/*.ipynb"
     )
+    parser.add_argument("--text", action="store_true", help="take changed prose over, run nothing")
     options = parser.parse_args()
+    if options.text:
+        for script in scripts(options.numbers):
+            rewrite(script)
+        return 0
     import nbformat
     from nbclient.exceptions import CellExecutionError, DeadKernelError
 

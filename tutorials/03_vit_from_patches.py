@@ -551,8 +551,9 @@ plt.show()
 # Of arXiv:1701.04128's claims the first shows in the ConvNets' middle maps, whose extent is the
 # whole image while the mean reach is far below that of all pixels alike. The second does not show
 # here: at strides 8 and 16 the trained EfficientNet reaches less far than the random one. That is
-# one pair of networks, and the batch norms of the random one have no statistics yet. A trained ResNet-50 can be looked at in the same way where the hub can be
-# reached: `kv.ResNet50(weights="imagenet")`.
+# one pair of networks, and the batch norms of the random one have no statistics yet. A trained
+# ResNet-50 can be looked at in the same way where the hub can be reached:
+# `kv.ResNet50(weights="imagenet")`.
 #
 # Attention from position alone, and heads that begin as convolutions, are the subject of the
 # tutorial on ConViT; what else can be asked of a trained model stands in

@@ -24,7 +24,7 @@
 # `pip install tensorflow-datasets tensorflow-cpu` for CIFAR-10, in the folder that `TFDS_DATA_DIR`
 # names; tensorflow-datasets downloads it where it is missing.
 #
-# **Takes** about @@ minutes on one core of a server processor (FAST=1: under a minute and a half).
+# **Takes** about 5 minutes on one core of a server processor (FAST=1: under a minute and a half).
 
 # %%
 import json

@@ -21,7 +21,7 @@
 # is the network on this machine?
 #
 # **Needs** `pip install "keras-vitcnn[torch,data,plot]"`.
-# **Takes** about N minutes on one core of a server processor (FAST=1: under a minute and a half).
+# **Takes** about 4 minutes on one core of a server processor (FAST=1: under a minute and a half).
 
 # %%
 import os
@@ -88,8 +88,8 @@ display(Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines)))
 # The first two accuracies are torchvision's: 90 epochs, and 600 under the recipe of 2021. The last
 # is GResNet after 450 epochs at 176 pixels (82.2 at 224). The post prints none for the steps
 # between and says that split normalization alone gains more than 0.4 points. Most of the way from
-# 76.1 to 82.0 is the recipe. The dearest step is the missing pooling: the first convolutions now
-# see a map of four times as many positions.
+# 76.1 to 82.0 is the recipe. The dearest step is the stem, whose last 3 × 3 convolution computes
+# 128 channels on a map of 112 × 112. Split normalization adds neither parameters nor multiply-adds.
 #
 # ## Split normalization
 #
@@ -493,11 +493,11 @@ display(Markdown("\n".join(lines) + "\n\n" + " ".join(sentences)))
 
 # %% [markdown]
 # This is one core of a processor with small batches, the post's is a GPU with large ones, so the
-# ratios need not agree: they depend on how near each network's operations come to the machine's
-# fastest matrix product. Dense 3 × 3 convolutions and the products of a ViT come near, depthwise
-# 7 × 7 convolutions and norms over channels don't. What does carry over is the comparison at equal
-# size: the larger share of the post's lead over ConvNeXt-T, and all of that over DeiT III-S, is
-# the smaller image.
+# ratios need not agree. GResNet-50 has the most multiply-adds of all at 224 pixels; to be faster
+# nevertheless it has to get more of them out of the machine each second than the others, and the
+# last column of the table above says whether it does here. What carries over is the comparison at
+# equal size: the larger share of the post's lead over ConvNeXt-T, and all of that over DeiT III-S,
+# comes from the smaller image.
 #
 # ## Does it train better?
 #
@@ -570,7 +570,9 @@ display(
 # %% [markdown]
 # A thousand digits and a few epochs say little about 450 epochs of ImageNet: the post's gains are
 # around a point, and the seeds of such short trainings spread by as much or more. What they do show
-# is that split normalization trains with the recipe of batch normalization, and what it costs.
+# is that split normalization trains with the recipe of batch normalization, and what it costs. The
+# first difference is one of small images, too: a 7 × 7 convolution and a pooling are made for large
+# photos, and may lose more of 16 pixels than of 224.
 # `keras-vitcnn ablate --road resnet50-to-gresnet50` trains all steps on your own images, see
 # [the roads](../docs/roads.md).
 #

@@ -50,8 +50,8 @@ COUNTED_SIZES = (
 # Timed: the ViT first, which the others are compared with.
 TIMED = ("ViTTiny16", "ConvNeXtAtto") if FAST else COUNTED
 TIMED_SIZES = (64, 128) if FAST else (64, 128, 224, 448, 896)
-REPEATED_SIZES = () if FAST else (224, 128, 64)
-SECONDS = 0.5 if FAST else 2.0  # of timed steps per point; at least five are taken
+REPEATED_SIZES = () if FAST else (224, 128)
+SECONDS = 0.2 if FAST else 1.0  # of timed steps per point; at least five are taken
 RUNS = Path("runs/07")
 
 plt.style.use("style.mplstyle")
@@ -269,7 +269,7 @@ plt.show()
 # `kv.speed.benchmark` measures each model at each size in a process of its own: some steps to warm
 # up, then timed steps, then the peak of its resident memory. We go up through the sizes, and at
 # every size all models take their turn, so that what is compared stands close together in time. The
-# smaller sizes are measured once more on the way down; a point is the median of all its steps. One
+# middle sizes are measured once more on the way down; a point is the median of all its steps. One
 # image at a time, float32, random weights: the numbers don't change the time. JAX compiles a whole
 # network into one program, so that calling its layers takes no time.
 

