@@ -142,7 +142,8 @@ def is_functional(model: Any) -> bool:
 
 def _plain(model: keras.Model) -> keras.Model:
     """A view of the same layers that is functional and nothing else."""
-    inputs, outputs = model.input, model.output
-    if isinstance(model, keras.Sequential):
+    if isinstance(model, keras.Sequential):  # which has no `input` before its first call
         inputs, outputs = model.inputs[0], model.outputs[0]
+    else:
+        inputs, outputs = model.input, model.output
     return keras.Model(inputs, outputs, name=model.name)

@@ -202,6 +202,14 @@ def test_the_report_names_layers_of_models_inside() -> None:
     assert (report.kept, report.layers, report.params) == (("inner/last",), 1, 4 * 6)
 
 
+def test_a_sequential_model_that_was_never_called() -> None:
+    layers = [keras.Input((9, 9, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
+    model = lived(keras.Sequential(layers))
+    fused = kv.fuse(model)
+    assert len(fused.fuse_report.folded) == 1
+    assert_same(fused, model, np.random.default_rng(0).normal(size=(2, 9, 9, 3)).astype("float32"))
+
+
 # --- saving and precision
 
 
