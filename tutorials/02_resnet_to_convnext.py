@@ -23,7 +23,7 @@
 # folder that `TFDS_DATA_DIR` names (it is downloaded where it is missing); and the folder of a
 # measured road, `ROAD_RESULTS` or by default the one in this repository.
 #
-# **Takes** about @@ minutes on one core of a server processor (FAST=1: under a minute and a half).
+# **Takes** about 5 minutes on one core of a server processor (FAST=1: under a minute and a half).
 
 # %%
 import json

@@ -36,7 +36,6 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import absl.logging
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -50,7 +49,6 @@ LENGTHS = (1, 2) if FAST else (1, 3, 9)  # epochs, of the last section
 RESULTS = Path(os.environ.get("STEMS_RESULTS", "../docs/results/vit-p-1gf-to-vit-c-1gf"))
 
 plt.style.use("style.mplstyle")
-absl.logging.set_verbosity(absl.logging.ERROR)
 
 # %% [markdown]
 # ## Two stems

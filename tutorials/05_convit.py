@@ -35,7 +35,6 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import absl.logging
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,7 +50,6 @@ RUNS = Path("runs/05")
 
 plt.style.use("style.mplstyle")
 keras.utils.set_random_seed(0)
-absl.logging.set_verbosity(absl.logging.ERROR)
 shutil.rmtree(RUNS, ignore_errors=True)  # a training in an old folder would go on, not begin
 
 # %% [markdown]
