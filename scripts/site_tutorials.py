@@ -1,7 +1,7 @@
 """A hook of MkDocs: the notebooks of tutorials/, beside docs/, become a part of the site.
 
-Their formulas become MathML, which browsers draw by themselves, and their links to files of docs/,
-which work where the notebook is read as a file, links to the site's pages.
+Their formulas become MathML, which browsers draw by themselves, and their links to files of docs/
+and to each other, which work where the notebook is read as a file, links to the site's pages.
 """
 
 import re
@@ -16,7 +16,8 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "Results"  # the section of the navigation that they stand in front of
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?! )([^$\n]+?)(?<! )\$", re.S)
-LINK = re.compile(r"\.\./docs/([\w/-]+)\.md(#.*)?")
+PAGE = re.compile(r"\.\./docs/([\w/-]+)\.md(#.*)?")
+NOTEBOOK = re.compile(r"(\d\d_\w+)\.ipynb(#.*)?")
 
 
 def notebooks() -> list[str]:
@@ -49,8 +50,10 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
             if not text.find_parent(["code", "pre"]):
                 drawn = FORMULA.sub(mathml, escape(text, quote=False))
                 text.replace_with(BeautifulSoup(drawn, "html.parser"))
-        for link in prose.find_all("a", href=LINK):
-            link["href"] = LINK.sub(r"../../\1/\2", link["href"])
+        for link in prose.find_all("a", href=PAGE):
+            link["href"] = PAGE.sub(r"../../\1/\2", link["href"])
+        for link in prose.find_all("a", href=NOTEBOOK):
+            link["href"] = NOTEBOOK.sub(r"../\1/\2", link["href"])
     return str(content)
 
 
