@@ -255,18 +255,19 @@ def document(shares: Sequence[Share], options: argparse.Namespace) -> Document:
         f"{epochs_of(share.percent, options.presentations)} at {share.percent:g} %"
         for share in shares
     )
+    seeds = " or ".join(map(str, sorted(seed_counts(shares))))
     scale = (
         f"CIFAR-10 at 32 pixels, every class keeping its share, {options.limit_val:,} images of "
         f"its test split for validation. Every training is shown {options.presentations:,} images "
         f"in {options.presentations // BATCH:,} steps of {BATCH}, whatever the share (epochs: "
         f"{epochs}). Recipe small-data, which shifts and mirrors images, with a peak learning rate "
-        f"of {options.learning_rate:g}; seeds: {count_of_seeds(shares)}, which decide weights, "
+        f"of {options.learning_rate:g}; seeds: {seeds}, which decide weights, "
         "order and augmentation. Top-1 is that of the last epoch, mean ± half the distance from "
         "the lowest to the highest seed."
     )
     machine = ", ".join(f"{key} {value}" for key, value in last_network(shares)["machine"].items())
     arguments = f"--shares {' '.join(f'{share.percent:g}' for share in shares)} "
-    arguments += f"--seeds {options.seeds} --presentations {options.presentations} "
+    arguments += f"--seeds {max(seed_counts(shares))} --presentations {options.presentations} "
     arguments += f"--limit-val {options.limit_val} --learning-rate {options.learning_rate:g}"
     return Document(
         title="How many images a design needs",
@@ -354,9 +355,9 @@ def with_reach(values: np.ndarray, sign: str = "") -> str:
     return f"{values.mean():{sign}.1f}{reach}"
 
 
-def count_of_seeds(shares: Sequence[Share]) -> str:
-    counts = sorted({len(share.top1(name)) for share in shares for name in MINIS})
-    return " or ".join(map(str, counts))
+def seed_counts(shares: Sequence[Share]) -> set[int]:
+    """How many seeds the trainings have, which differ while a run is under way."""
+    return {len(share.top1(name)) for share in shares for name in MINIS}
 
 
 def last_network(shares: Sequence[Share]) -> Record:

@@ -95,10 +95,9 @@ def rewrite(script: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("numbers", nargs="*", type=int, metavar="NUMBER")
-    parser.add_argument(
-        "--write", action="store_true", help="run in full and write tutorials/*.ipynb"
-    )
-    parser.add_argument("--text", action="store_true", help="take changed prose over, run nothing")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--write", action="store_true", help="run in full, write tutorials/*.ipynb")
+    mode.add_argument("--text", action="store_true", help="take changed prose over, run nothing")
     options = parser.parse_args()
     if options.text:
         for script in scripts(options.numbers):

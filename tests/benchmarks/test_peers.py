@@ -1,5 +1,6 @@
 """The side-by-side benchmark: its order, how it goes on, and a real process of it."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_a_real_process_prepares_and_measures() -> None:
 def test_a_real_process_that_says_nothing_is_ended() -> None:
     worker = peers.Worker(keras.backend.backend(), longest=0.2)
     try:
-        # Its imports alone take longer.
+        worker.process.send_signal(signal.SIGSTOP)
         assert worker.ask({"measure": "in no way", "steps": 1}) == {"failure": "no answer in 0.2 s"}
         assert worker.process.poll() is not None
     finally:

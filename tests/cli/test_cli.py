@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line errors, and its output."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -157,6 +158,8 @@ def test_a_fresh_process_says_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "keras_vitcnn", "compare", "--models", "ResNet19", "--out", "x"],
         cwd=ROOT,
+        # Else TensorFlow says on some processors, at any log level, that it is on.
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"},
         capture_output=True,
         text=True,
     )
