@@ -19,11 +19,11 @@ MACHINE = {"backend": "a backend", "processor": "a processor"}
 
 @pytest.mark.slow
 def test_points_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
-    found = benchmark(["ViTTiny16"], tmp_path, **SMALL, modes=("inference", "training"))
+    found = benchmark(["ResNet18"], tmp_path, **SMALL, modes=("inference", "training"))
     assert found.failures == []
     peak, *points = found.records
     assert peak["macs_per_second"] > 0
-    cost = kv.complexity(kv.config_of("ViTTiny16"), (16, 16, 3))
+    cost = kv.complexity(kv.config_of("ResNet18"), (16, 16, 3))
     for record, mode in zip(points, ("inference", "training"), strict=True):
         assert (record["mode"], record["batch_size"]) == (mode, 2)
         assert (record["params"], record["macs"]) == (cost.params, cost.macs)
@@ -33,7 +33,7 @@ def test_points_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
         assert record["machine"]["backend"] == keras.backend.backend()
         assert record["peak_memory"] is None or record["peak_memory"] > 4 * cost.params
     text = (tmp_path / "report.md").read_text()
-    assert "| ViTTiny16 | training | 2 | 16 | float32 |" in text
+    assert "| ResNet18 | training | 2 | 16 | float32 |" in text
     assert (tmp_path / "speed.png").stat().st_size > 1000
 
 
