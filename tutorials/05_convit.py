@@ -327,7 +327,7 @@ Markdown(
 # - Gates move in training, head by head, and `kv.analysis.gates` and `kv.analysis.head_locality`
 #   read them.
 # - The sentences above say whether the paper's claim is seen at this scale. They rest on networks
-#   hundreds of times smaller than ConViT-S, on hundreds of steps instead of hundreds of thousands,
+#   hundreds of times smaller than ConViT-S, on thousands of steps instead of hundreds of thousands,
 #   on a grid of 4 x 4 patches instead of 14 x 14, which leaves little to be local about, and on few
 #   seeds. A lead that does not show here says nothing against the paper's.
 # - Beside networks that are convolutions throughout, which the paper's table leaves out, a soft
