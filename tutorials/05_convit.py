@@ -271,7 +271,7 @@ for index, (name, marker) in enumerate(zip(models, ("o", "s", "D", "^", ""), str
     left.errorbar(np.array(percents) * 1.03 ** (index - 2), mean, yerr=reach, **style)
 left.set(title="Measured here: CIFAR-10, 32 px", xlabel="share of 50,000 images (%)")
 left.set_ylabel("validation top-1 (%)")
-left.legend(fontsize=9)
+left.legend(fontsize=9, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.08))
 for name, marker in (("ConViT-S", "o"), ("DeiT-S", "s")):
     x = [row["percent"] for row in printed]
     right.plot(x, [row[name] for row in printed], marker=marker, label=name)

@@ -275,7 +275,7 @@ else:
     axis.set_xticks(images, [f"{count:,}" for count in images])
     axis.minorticks_off()
     axis.set_title("Small networks, equally many steps on every share")
-    axis.legend()
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     plt.show()
 
 # %% [markdown]
