@@ -11,7 +11,6 @@ import numpy as np
 
 from keras_vitcnn.inference.fuse import fuse
 from keras_vitcnn.inference.fuse_plan import is_functional
-from keras_vitcnn.ops import lowering
 from keras_vitcnn.ops.convolution import device
 
 BATCH_SIZES = {"cpu": 8, "gpu": 64}
@@ -92,9 +91,10 @@ class Predictor:
 def predictor(model: keras.Model, batch_size: int | None = None) -> Predictor:
     """The fastest function of NumPy arrays that this backend and device make of a model.
 
-    Norms are folded (`fuse`), the whole is compiled once (XLA on TensorFlow and JAX; PyTorch runs
-    it without recording gradients, and compiles it on GPUs), and every batch has the same size, the
-    last one filled up, so that nothing is compiled again. Its weights are those of the moment.
+    Norms are folded (`fuse`), the whole is compiled once (JAX: XLA; TensorFlow: a graph, on GPUs by
+    XLA; PyTorch: a sequence of operations without Keras between them, on GPUs `torch.compile`), and
+    every batch has the same size, the last one filled up, so that nothing is compiled again. Its
+    weights are those of the moment.
 
     Args:
         model: built, with one input.
@@ -127,11 +127,10 @@ def _tensorflow(model: keras.Model) -> Callable[[np.ndarray], Any]:
     import tensorflow as tf
 
     def forward(images: Any) -> Any:
-        # XLA has no fast depthwise convolution on the CPU, but fuses shifted multiply-adds.
-        with lowering("shifted" if device() == "cpu" else "native"):
-            return model(images, training=False)
+        return model(images, training=False)
 
-    compiled = tf.function(forward, jit_compile=True)
+    # On CPUs TensorFlow's own graphs are faster: they use oneDNN, which XLA does not.
+    compiled = tf.function(forward, jit_compile=device() != "cpu")
     return lambda images: compiled(tf.convert_to_tensor(images))
 
 
@@ -151,14 +150,39 @@ def _jax(model: keras.Model) -> Callable[[np.ndarray], Any]:
 def _torch(model: keras.Model) -> Callable[[np.ndarray], Any]:
     import torch
 
-    # On CPUs it won nothing for a minute of compiling (timm's ConvNeXt-T: 10.2 images/s both ways).
-    forward = torch.compile(model) if torch.cuda.is_available() else model
+    def forward(images: Any) -> Any:
+        return model(images, training=False)
 
-    def run(images: np.ndarray) -> Any:
+    if torch.cuda.is_available():
+        run = torch.compile(forward)
+    else:
+        run = _Traced(forward) if is_functional(model) else forward
+
+    def predict(images: np.ndarray) -> Any:
         with torch.inference_mode():
-            return forward(keras.ops.convert_to_tensor(images), training=False)
+            return run(keras.ops.convert_to_tensor(images))
 
-    return run
+    return predict
+
+
+class _Traced:
+    """A PyTorch function as the plain sequence of its operations, one for every shape and dtype.
+
+    Finding its way through the layers takes Keras 0.1 s for a ConvNeXt-T at every call. A C++
+    compiler's work (`torch.compile`) wins a tenth more and takes a minute.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.graphs: dict[tuple, Callable[[Any], Any]] = {}
+
+    def __call__(self, images: Any) -> Any:
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        key = *images.shape, images.dtype
+        if key not in self.graphs:
+            self.graphs[key] = make_fx(self.function)(images)
+        return self.graphs[key](images)
 
 
 _COMPILERS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}

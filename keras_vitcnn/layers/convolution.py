@@ -35,11 +35,20 @@ class Conv2D(keras.layers.Conv2D):
         kwargs["data_format"] = "channels_last"
         super().__init__(*args, **kwargs)
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+    def call(self, inputs: Any) -> Any:
         square = len(set(self.kernel_size)) == len(set(self.strides)) == 1
         if not square or self.groups > 1 or set(self.dilation_rate) != {1}:
-            return super().convolution_op(inputs, kernel)
-        return conv2d(inputs, kernel, self.strides[0], self.padding)
+            return super().call(inputs)
+        bias = self.bias if self.use_bias else None
+        kernel = self._prepared(self.kernel, inputs.dtype)
+        y = conv2d(inputs, kernel, self.strides[0], self.padding, bias)
+        return self.activation(y) if self.activation else y
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        return super().convolution_op(inputs, self._prepared(kernel, inputs.dtype))
+
+    def _prepared(self, kernel: Any, dtype: Any) -> Any:
+        return kernel
 
 
 @register
@@ -62,9 +71,8 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         _check_odd(self.kernel_size)
 
     def call(self, inputs: Any) -> Any:
-        y = depthwise_conv2d(inputs, self.kernel, self.strides[0], self.asymmetric)
-        if self.use_bias:
-            y = ops.add(y, self.bias)
+        bias = self.bias if self.use_bias else None
+        y = depthwise_conv2d(inputs, self.kernel, self.strides[0], self.asymmetric, bias)
         return self.activation(y) if self.activation else y
 
     def get_config(self) -> dict:
@@ -85,8 +93,10 @@ class GroupedConv2D(keras.layers.Conv2D):
         super().__init__(filters, kernel_size, strides, **kwargs)
         _check_odd(self.kernel_size)
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        return grouped_conv2d(inputs, kernel, self.groups, self.strides[0])
+    def call(self, inputs: Any) -> Any:
+        bias = self.bias if self.use_bias else None
+        y = grouped_conv2d(inputs, self.kernel, self.groups, self.strides[0], bias)
+        return self.activation(y) if self.activation else y
 
 
 @register
@@ -106,11 +116,10 @@ class StandardizedConv2D(Conv2D):
         super().__init__(*args, **kwargs)
         self.epsilon = epsilon
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+    def _prepared(self, kernel: Any, dtype: Any) -> Any:
         kernel = ops.cast(kernel, "float32")
         mean, variance = ops.moments(kernel, axes=[0, 1, 2], keepdims=True)
-        kernel = (kernel - mean) * ops.rsqrt(variance + self.epsilon)
-        return super().convolution_op(inputs, ops.cast(kernel, inputs.dtype))
+        return ops.cast((kernel - mean) * ops.rsqrt(variance + self.epsilon), dtype)
 
     def get_config(self) -> dict:
         return super().get_config() | {"epsilon": self.epsilon}

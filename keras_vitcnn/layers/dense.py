@@ -3,30 +3,22 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_vitcnn.layers._register import register
 from keras_vitcnn.layers.initializers import HostNormal
+from keras_vitcnn.ops import linear
 
 
 @register
 class Dense(keras.layers.Dense):
-    """`keras.layers.Dense` whose product and bias are one operation on PyTorch.
-
-    Keras adds the bias to the finished product, one more walk over the largest tensors of a model.
+    """`keras.layers.Dense` whose product, bias and activation are one pass where that is possible.
 
     Args:
         units, **kwargs: as of the Keras layer.
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        if keras.backend.backend() != "torch" or self.bias is None:
-            return super().call(inputs, training=training)
-        import torch.nn.functional as F
-
-        kernel, bias = ops.transpose(self.kernel), ops.convert_to_tensor(self.bias)
-        y = F.linear(inputs, kernel, bias)
-        return self.activation(y) if self.activation is not None else y
+        return linear(inputs, self.kernel, self.bias, self.activation)
 
     def enable_lora(self, rank: int, *args: Any, **options: Any) -> None:
         """As of the Keras layer; the bias stays as it is, so that only the adapter is trained."""

@@ -1,6 +1,7 @@
 """Numerics that Keras lacks or lowers badly."""
 
 from keras_vitcnn.ops.convolution import conv2d, depthwise_conv2d, grouped_conv2d, lowering
+from keras_vitcnn.ops.linear import linear
 from keras_vitcnn.ops.resample import (
     bilinear_matrix,
     resize_bilinear,
@@ -13,6 +14,7 @@ __all__ = [
     "conv2d",
     "depthwise_conv2d",
     "grouped_conv2d",
+    "linear",
     "lowering",
     "resize_bilinear",
     "resize_grid",

@@ -16,6 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vitcnn.ops.linear import add_bias
+
 # (operation, backend, device) -> lowering; what is not listed runs "native".
 LOWERINGS = {
     ("depthwise", "jax", "cpu"): "shifted",
@@ -110,7 +112,9 @@ def _same_padding_of(x: Any, kernel_size: int, strides: int) -> Padding:
     return height, width
 
 
-def _viewed(x: Any, kernel: Any, strides: int, pads: Padding, groups: int = 1) -> Any:
+def _viewed(
+    x: Any, kernel: Any, strides: int, pads: Padding, groups: int = 1, bias: Any = None
+) -> Any:
     """PyTorch's convolution of a view of x, whose memory stays channels last on both sides of it.
 
     Keras copies the input and the output into contiguous memory around the same call.
@@ -124,6 +128,7 @@ def _viewed(x: Any, kernel: Any, strides: int, pads: Padding, groups: int = 1) -
     y = F.conv2d(
         x.permute(0, 3, 1, 2),
         kernel.permute(3, 2, 0, 1),
+        None if bias is None else ops.convert_to_tensor(bias),
         stride=strides,
         padding=(top, left) if symmetric else 0,
         groups=groups,
@@ -131,7 +136,7 @@ def _viewed(x: Any, kernel: Any, strides: int, pads: Padding, groups: int = 1) -
     return y.permute(0, 2, 3, 1)
 
 
-def conv2d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid") -> Any:
+def conv2d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid", bias: Any = None) -> Any:
     """Convolve all channels.
 
     Args:
@@ -139,15 +144,18 @@ def conv2d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid") -> Any
         kernel: (k, k, c, filters).
         strides: along both axes.
         padding: `"valid"`, or `"same"` as TensorFlow pads.
+        bias: (filters,), added to the result.
     """
     kernel = ops.convert_to_tensor(kernel)
     if _chosen("dense") == "view":
         pads = _same_padding_of(x, kernel.shape[0], strides) if padding == "same" else NO_PADDING
-        return _viewed(x, kernel, strides, pads)
-    return ops.conv(x, kernel, strides, padding, data_format="channels_last")
+        return _viewed(x, kernel, strides, pads, bias=bias)
+    return add_bias(ops.conv(x, kernel, strides, padding, data_format="channels_last"), bias)
 
 
-def depthwise_conv2d(x: Any, kernel: Any, strides: int = 1, asymmetric: bool = False) -> Any:
+def depthwise_conv2d(
+    x: Any, kernel: Any, strides: int = 1, asymmetric: bool = False, bias: Any = None
+) -> Any:
     """Convolve every channel with its own filter, zero-padded.
 
     Args:
@@ -156,21 +164,26 @@ def depthwise_conv2d(x: Any, kernel: Any, strides: int = 1, asymmetric: bool = F
         strides: along both axes.
         asymmetric: pad as TensorFlow's "same" does, where a stride of 2 needs one zero more behind
             an even side than before it; otherwise alike on both sides, as PyTorch.
+        bias: (c,), added to the result.
 
     Returns:
         (b, ceil(h / strides), ceil(w / strides), c) for odd `k`.
     """
     kernel = ops.convert_to_tensor(kernel)
+    if _chosen("depthwise") == "view":
+        both = symmetric_padding(kernel.shape[0])
+        pads = _same_padding_of(x, kernel.shape[0], strides) if asymmetric else (both, both)
+        kernel = ops.transpose(kernel, (0, 1, 3, 2))
+        return _viewed(x, kernel, strides, pads, groups=kernel.shape[-1], bias=bias)
+    return add_bias(_depthwise(x, kernel, strides, asymmetric), bias)
+
+
+def _depthwise(x: Any, kernel: Any, strides: int, asymmetric: bool) -> Any:
     if _chosen("depthwise") == "shifted":
         if strides == 1 and not isinstance(x, keras.KerasTensor):
             return _shifted_with_gradient(x, kernel)
         return _shifted_depthwise(x, kernel, strides, asymmetric)
     size = kernel.shape[0]
-    if _chosen("depthwise") == "view":
-        both = symmetric_padding(size)
-        pads = _same_padding_of(x, size, strides) if asymmetric else (both, both)
-        kernel = ops.transpose(kernel, (0, 1, 3, 2))
-        return _viewed(x, kernel, strides, pads, groups=kernel.shape[-1])
     if asymmetric or (strides == 1 and size % 2):  # at stride 1 "same" is symmetric
         return ops.depthwise_conv(x, kernel, strides, "same", data_format="channels_last")
     padded = pad2d(x, *symmetric_padding(size))
@@ -233,7 +246,7 @@ def _kernel_gradient(x: Any, kernel: Any, upstream: Any) -> Any:
     return ops.cast(ops.expand_dims(total, -1), kernel.dtype)
 
 
-def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1) -> Any:
+def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1, bias: Any = None) -> Any:
     """Convolve `groups` equal slices of the channels separately, zero-padded symmetrically.
 
     Args:
@@ -241,10 +254,15 @@ def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1) -> Any:
         kernel: (k, k, c / groups, filters); its last axis holds the groups one after another.
         groups: divides `c` and `filters`.
         strides: along both axes.
+        bias: (filters,), added to the result.
     """
     if _chosen("grouped") == "view":
         both = symmetric_padding(kernel.shape[0])
-        return _viewed(x, ops.convert_to_tensor(kernel), strides, (both, both), groups)
+        return _viewed(x, ops.convert_to_tensor(kernel), strides, (both, both), groups, bias)
+    return add_bias(_grouped(x, kernel, groups, strides), bias)
+
+
+def _grouped(x: Any, kernel: Any, groups: int, strides: int) -> Any:
     x = pad2d(x, *symmetric_padding(kernel.shape[0]))
     if _chosen("grouped") == "split":
         count = max(part for part in range(1, MOST_PARTS + 1) if groups % part == 0)

@@ -77,10 +77,7 @@ def test_it_is_compiled_once() -> None:
     before = len(calls)
     for count in (0, 1, 2, 5):
         predict(np.zeros((count, 4, 4, 3), "float32"))
-    if keras.backend.backend() == "torch":
-        assert {tuple(shape) for shape in calls[before:]} == {(2, 4, 4, 3)}
-    else:
-        assert len(calls) == before
+    assert len(calls) == before
 
 
 def test_later_training_does_not_change_it() -> None:

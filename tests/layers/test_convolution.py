@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vitcnn.layers import Conv2D
+from keras_vitcnn.layers import Conv2D, StandardizedConv2D
 from tests.helpers import to_numpy
 
 CASES = [
@@ -27,6 +27,19 @@ def test_as_of_keras(options: dict) -> None:
     theirs.set_weights([np.random.default_rng(1).normal(size=w.shape) for w in theirs.weights])
     ours.set_weights(theirs.get_weights())
     np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(theirs(x)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [3, (1, 3)])
+def test_a_standardized_kernel_of_any_form(size: int | tuple[int, int]) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 7, 8, 4)).astype("float32")
+    plain, ours = Conv2D(6, size), StandardizedConv2D(6, size)
+    for layer in (plain, ours):
+        layer.build(x.shape)
+    kernel = 1 + np.random.default_rng(1).normal(size=ours.kernel.shape)
+    ours.set_weights([kernel, np.zeros(6)])
+    mean, variance = kernel.mean((0, 1, 2)), kernel.var((0, 1, 2))
+    plain.set_weights([(kernel - mean) / np.sqrt(variance + 1e-8), np.zeros(6)])
+    np.testing.assert_allclose(to_numpy(ours(x)), to_numpy(plain(x)), rtol=0, atol=1e-4)
 
 
 def test_strides_apart_along_the_axes() -> None:

@@ -170,6 +170,25 @@ def test_same_is_tensorflows(name, size, strides):
     close(y, np.einsum("bhwcij,ijcf->bhwf", windows, np.float64(kernel)))
 
 
+@pytest.mark.parametrize(("operation", "name"), CASES)
+def test_bias_of_every_lowering(operation, name):
+    x, kernel, groups = inputs(operation, 3, 5, 6)
+    bias = np.random.default_rng(1).normal(size=kernel.shape[-1]).astype("float32")
+
+    def run(x, kernel, bias):
+        with lowering(name):
+            if operation == "dense":
+                return conv2d(x, kernel, 1, "same", bias)
+            if operation == "grouped":
+                return grouped_conv2d(x, kernel, groups, 1, bias)
+            return depthwise_conv2d(x, keras.ops.transpose(kernel, (0, 1, 3, 2)), bias=bias)
+
+    tensors = [keras.ops.convert_to_tensor(array) for array in (x, kernel, bias)]
+    close(compiled(run)(*tensors), definition(x, kernel, groups, 1) + bias)
+    *_, for_bias = gradients(run, x, kernel, bias)
+    close(for_bias, np.full(bias.shape, 2.0 * 5 * 6))
+
+
 @pytest.mark.parametrize("operation", ["depthwise", "grouped"])
 def test_unknown_spatial_size_and_batch(operation):
     x, kernel, groups = inputs(operation, 3, 7, 6)
