@@ -35,7 +35,9 @@ def linear(
         return _activated(add_bias(ops.matmul(x, kernel), bias), activation)
     y = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), kernel)
     y = _activated(add_bias(y, bias), activation)
-    return ops.reshape(y, (*ops.shape(x)[:-1], y.shape[-1]))
+    sides = x.shape[1:-1]
+    leading = ops.shape(x)[:-1] if None in sides else (-1, *sides)
+    return ops.reshape(y, (*leading, y.shape[-1]))
 
 
 def add_bias(y: Any, bias: Any = None) -> Any:

@@ -52,6 +52,18 @@ def test_exact_gelu_compiled_and_not(shape: tuple[int, ...]) -> None:
         np.testing.assert_allclose(to_numpy(run(x)), expected, rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the graph is TensorFlow's")
+def test_tensorflow_can_join_product_bias_and_gelu() -> None:
+    """Its optimiser does so only where nothing lies in between."""
+    import tensorflow as tf
+
+    step = tf.function(dense(activation="gelu"))
+    graph = step.get_concrete_function(tf.TensorSpec((None, *X.shape[1:]))).graph
+    (biased,) = (node for node in graph.get_operations() if node.type == "BiasAdd")
+    assert biased.inputs[0].op.type == "MatMul"
+    assert "Reshape" not in {node.type for node in biased.outputs[0].consumers()}
+
+
 def test_gradient_of_gelu() -> None:
     layer = dense(activation="gelu")
     (actual,) = gradients(layer, X)
