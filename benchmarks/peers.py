@@ -17,6 +17,7 @@ import json
 import math
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results/peers.jsonl"
 PAGE = ROOT / "docs/performance.md"
 FEWEST, MOST = 3, 200  # steps of one slice
+GREETING = "I0000"  # TensorFlow's, at any log level
 LONGEST = 900.0  # seconds of one answer: a compilation that takes longer is no way to run a model
 
 
@@ -84,9 +86,11 @@ class Worker:
         if line:
             return json.loads(line)
         self.log.seek(0)
-        said = self.log.read().strip().splitlines()
+        said = [line for line in self.log.read().splitlines() if line and line[:5] != GREETING]
         last = f": {said[-1][:200]}" if said else ""
-        return {"failure": f"its process ended with {self.process.wait()}{last}"}
+        code = self.process.wait()
+        killed = ", killed, perhaps for want of memory" if code == -signal.SIGKILL else ""
+        return {"failure": f"its process ended with {code}{killed}{last}"}
 
     def _answers(self) -> bool:
         """Wait for a line, which comes whole, or for the end of the process."""
