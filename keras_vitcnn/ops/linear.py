@@ -52,15 +52,4 @@ def add_bias(y: Any, bias: Any = None) -> Any:
 
 
 def _activated(y: Any, activation: Callable[[Any], Any] | None) -> Any:
-    if activation is keras.activations.gelu and keras.backend.backend() == "jax":
-        return gelu(y)
     return y if activation is None else activation(y)
-
-
-def gelu(x: Any) -> Any:
-    """Exact GELU, x * (1 + erf(x / sqrt 2)) / 2 in float32.
-
-    JAX's own goes through erfc, whose two branches XLA computes both.
-    """
-    wide = ops.cast(x, "float32")
-    return ops.cast(0.5 * wide * (1 + ops.erf(wide * 2**-0.5)), x.dtype)
