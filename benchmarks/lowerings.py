@@ -15,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,32 +80,35 @@ def forward(run: Callable, name: str) -> Callable:
 
 def backward(run: Callable, name: str) -> Callable:
     """Forward, and the gradients of its squared sum in the image and in the kernel."""
+    return gradients(forward(run, name))
+
+
+def gradients(function: Callable) -> Callable:
+    """Those of the squared sum of function(*tensors) in all of them."""
     import keras
 
-    lowered = forward(run, name)
-
-    def loss(x: Any, kernel: Any) -> Any:
-        return keras.ops.sum(keras.ops.square(lowered(x, kernel)))
+    def loss(*tensors: Any) -> Any:
+        return keras.ops.sum(keras.ops.square(function(*tensors)))
 
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
-        return jax.grad(loss, (0, 1))
+        return lambda *tensors: jax.grad(loss, tuple(range(len(tensors))))(*tensors)
     if backend == "tensorflow":
         import tensorflow as tf
 
-        def gradients(x: Any, kernel: Any) -> Any:
+        def taped(*tensors: Any) -> Any:
             with tf.GradientTape() as tape:
-                tape.watch((x, kernel))
-                value = loss(x, kernel)
-            return tape.gradient(value, (x, kernel))
+                tape.watch(tensors)
+                value = loss(*tensors)
+            return tape.gradient(value, tensors)
 
-        return gradients
+        return taped
     import torch
 
-    def derived(*args: Any) -> Any:
-        leaves = [arg.detach().requires_grad_() for arg in args]
+    def derived(*tensors: Any) -> Any:
+        leaves = [tensor.detach().requires_grad_() for tensor in tensors]
         return torch.autograd.grad(loss(*leaves), leaves)
 
     return derived
@@ -144,19 +148,25 @@ def measure(cell: tuple, args: argparse.Namespace) -> dict[str, dict[str, float]
         for name in names
         for way in (forward, backward)
     }
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in steps}
-    for step in steps.values():
-        wait_for(step(*tensors))
-    for _ in range(args.rounds):
-        for key, step in steps.items():
-            wait_for(step(*tensors))  # the lowering before has emptied the caches
-            start = time.perf_counter()
-            wait_for(step(*tensors))
-            times[key].append(1e3 * (time.perf_counter() - start))
     found: dict[str, dict[str, float]] = {name: {} for name in names}
-    for (name, way), values in times.items():
-        found[name][way] = statistics.median(values)
+    turns = {key: partial(step, *tensors) for key, step in steps.items()}
+    for (name, way), milliseconds in in_turns(turns, args.rounds).items():
+        found[name][way] = milliseconds
     return found
+
+
+def in_turns(steps: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
+    """Milliseconds of each step: medians over rounds in which all of them take turns."""
+    for step in steps.values():
+        wait_for(step())
+    times: dict[Any, list[float]] = {key: [] for key in steps}
+    for _ in range(rounds):
+        for key, step in steps.items():
+            wait_for(step())  # the one before has emptied the caches
+            start = time.perf_counter()
+            wait_for(step())
+            times[key].append(1e3 * (time.perf_counter() - start))
+    return {key: statistics.median(values) for key, values in times.items()}
 
 
 def main() -> None:

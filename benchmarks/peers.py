@@ -86,7 +86,8 @@ class Worker:
         if line:
             return json.loads(line)
         self.log.seek(0)
-        said = [line for line in self.log.read().splitlines() if line and line[:5] != GREETING]
+        lines = filter(None, self.log.read().splitlines())
+        said = [line for line in lines if not line.startswith(GREETING)]
         last = f": {said[-1][:200]}" if said else ""
         code = self.process.wait()
         killed = ", killed, perhaps for want of memory" if code == -signal.SIGKILL else ""

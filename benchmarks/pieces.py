@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from benchmarks.lowerings import compiled, wait_for
+from benchmarks.lowerings import compiled, gradients, in_turns
 
 BATCH = 8
 STAGES = [(56, 96, 3), (28, 192, 3), (14, 384, 9), (7, 768, 3)]  # side, channels, blocks
@@ -44,6 +43,7 @@ def parts(side: int, channels: int) -> dict[str, Any]:
         "depthwise": model(channels, depthwise),
         "norm": model(channels, norm),
         "linear up": model(channels, Dense(4 * channels)),
+        "GELU": model(4 * channels, keras.layers.Activation("gelu")),
         "linear up, GELU": model(channels, up),
         "linear down": model(4 * channels, down),
         "scale, add": model(channels, scale, residual=True),
@@ -51,65 +51,28 @@ def parts(side: int, channels: int) -> dict[str, Any]:
     }
 
 
-def with_gradient(forward: Callable) -> Callable:
-    """Forward and backward in both arguments, which are lists of tensors."""
-    import keras
-
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.grad(lambda weights, inputs: (forward(weights, inputs) ** 2).sum(), (0, 1))
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        def gradients(weights: list, inputs: list) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch((weights, inputs))
-                loss = keras.ops.sum(keras.ops.square(forward(weights, inputs)))
-            return tape.gradient(loss, (weights, inputs))
-
-        return gradients
-    import torch
-
-    def derived(weights: list, inputs: list) -> Any:
-        leaves = [tensor.detach().requires_grad_() for tensor in (*weights, *inputs)]
-        count = len(weights)
-        return torch.autograd.grad((forward(leaves[:count], leaves[count:]) ** 2).sum(), leaves)
-
-    return derived
-
-
-def step_of(model: Any, args: argparse.Namespace) -> Callable[[], None]:
-    """One pass, which returns when it is done."""
+def step_of(model: Any, args: argparse.Namespace) -> Callable[[], Any]:
+    """A pass of a model over random values."""
     import keras
     import numpy as np
 
     shape = (BATCH, *model.inputs[0].shape[1:])
-    image = np.random.default_rng(0).normal(size=shape).astype("float32")
-    inputs = [keras.ops.convert_to_tensor(image)]
+    values = np.random.default_rng(0).normal(size=shape).astype("float32")
     # Of PyTorch's parameters the tensors alone: nobody asks for a graph of gradients here.
     weights = [keras.ops.stop_gradient(each.value) for each in model.trainable_variables]
 
-    def forward(weights: list, inputs: list) -> Any:
-        return model.stateless_call(weights, [], inputs[0], training=args.gradient)[0]
+    def forward(*tensors: Any) -> Any:
+        *weights, x = tensors
+        return model.stateless_call(weights, [], x, training=args.gradient)[0]
 
-    run = compiled(with_gradient(forward) if args.gradient else forward, args.xla)
-    return lambda: wait_for(run(weights, inputs))
+    run = compiled(gradients(forward) if args.gradient else forward, args.xla)
+    return partial(run, *weights, keras.ops.convert_to_tensor(values))
 
 
 def measure(side: int, channels: int, args: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds of each part, medians over the rounds."""
+    """Milliseconds of each part."""
     steps = {name: step_of(model, args) for name, model in parts(side, channels).items()}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-    for _ in range(args.rounds):
-        for name, step in steps.items():
-            step()  # the part before has emptied the caches
-            start = time.perf_counter()
-            step()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return in_turns(steps, args.rounds)
 
 
 def main() -> None:

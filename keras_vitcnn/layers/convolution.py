@@ -39,9 +39,8 @@ class Conv2D(keras.layers.Conv2D):
         square = len(set(self.kernel_size)) == len(set(self.strides)) == 1
         if not square or self.groups > 1 or set(self.dilation_rate) != {1}:
             return super().call(inputs)
-        bias = self.bias if self.use_bias else None
         kernel = self._prepared(self.kernel, inputs.dtype)
-        y = conv2d(inputs, kernel, self.strides[0], self.padding, bias)
+        y = conv2d(inputs, kernel, self.strides[0], self.padding, self.bias)
         return self.activation(y) if self.activation else y
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
@@ -71,8 +70,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         _check_odd(self.kernel_size)
 
     def call(self, inputs: Any) -> Any:
-        bias = self.bias if self.use_bias else None
-        y = depthwise_conv2d(inputs, self.kernel, self.strides[0], self.asymmetric, bias)
+        y = depthwise_conv2d(inputs, self.kernel, self.strides[0], self.asymmetric, self.bias)
         return self.activation(y) if self.activation else y
 
     def get_config(self) -> dict:
@@ -94,8 +92,7 @@ class GroupedConv2D(keras.layers.Conv2D):
         _check_odd(self.kernel_size)
 
     def call(self, inputs: Any) -> Any:
-        bias = self.bias if self.use_bias else None
-        y = grouped_conv2d(inputs, self.kernel, self.groups, self.strides[0], bias)
+        y = grouped_conv2d(inputs, self.kernel, self.groups, self.strides[0], self.bias)
         return self.activation(y) if self.activation else y
 
 

@@ -26,18 +26,21 @@ def linear(
         activation: of tensors of any rank, along the last axis if along one.
     """
     backend = keras.backend.backend()
+    flat = backend == "tensorflow" and len(x.shape) > 2
+    if flat:
+        sides = x.shape[1:-1]
+        leading = ops.shape(x)[:-1] if None in sides else (-1, *sides)
+        x = ops.reshape(x, (-1, x.shape[-1]))
     if backend == "torch":
         import torch.nn.functional as F
 
         bias = None if bias is None else ops.convert_to_tensor(bias)
-        return _activated(F.linear(x, ops.transpose(kernel), bias), activation)
-    if backend != "tensorflow" or len(x.shape) == 2:
-        return _activated(add_bias(ops.matmul(x, kernel), bias), activation)
-    y = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), kernel)
-    y = _activated(add_bias(y, bias), activation)
-    sides = x.shape[1:-1]
-    leading = ops.shape(x)[:-1] if None in sides else (-1, *sides)
-    return ops.reshape(y, (*leading, y.shape[-1]))
+        y = F.linear(x, ops.transpose(kernel), bias)
+    else:
+        y = add_bias(ops.matmul(x, kernel), bias)
+    if activation is not None:
+        y = activation(y)
+    return ops.reshape(y, (*leading, y.shape[-1])) if flat else y
 
 
 def add_bias(y: Any, bias: Any = None) -> Any:
@@ -49,7 +52,3 @@ def add_bias(y: Any, bias: Any = None) -> Any:
 
         return tf.nn.bias_add(y, ops.convert_to_tensor(bias))
     return ops.add(y, bias)
-
-
-def _activated(y: Any, activation: Callable[[Any], Any] | None) -> Any:
-    return y if activation is None else activation(y)

@@ -55,15 +55,16 @@ def adjoint(x, kernel, groups, strides, upstream):
 def convolution(operation, name, groups, strides):
     """Our convolution of (x, kernel) in one lowering; a kernel is (k, k, c / groups, f) here."""
 
-    def run(x, kernel):
+    def run(x, kernel, bias=None):
         with lowering(name):
             if operation == "dense":  # "same" is symmetric at stride 1
                 pad = (kernel.shape[0] - 1) // 2
                 x = pad2d(x, pad, pad) if strides > 1 else x
-                return conv2d(x, kernel, strides, "same" if strides == 1 else "valid")
+                return conv2d(x, kernel, strides, "same" if strides == 1 else "valid", bias)
             if operation == "grouped":
-                return grouped_conv2d(x, kernel, groups, strides)
-            return depthwise_conv2d(x, keras.ops.transpose(kernel, (0, 1, 3, 2)), strides)
+                return grouped_conv2d(x, kernel, groups, strides, bias)
+            kernel = keras.ops.transpose(kernel, (0, 1, 3, 2))
+            return depthwise_conv2d(x, kernel, strides, bias=bias)
 
     return run
 
@@ -174,15 +175,7 @@ def test_same_is_tensorflows(name, size, strides):
 def test_bias_of_every_lowering(operation, name):
     x, kernel, groups = inputs(operation, 3, 5, 6)
     bias = np.random.default_rng(1).normal(size=kernel.shape[-1]).astype("float32")
-
-    def run(x, kernel, bias):
-        with lowering(name):
-            if operation == "dense":
-                return conv2d(x, kernel, 1, "same", bias)
-            if operation == "grouped":
-                return grouped_conv2d(x, kernel, groups, 1, bias)
-            return depthwise_conv2d(x, keras.ops.transpose(kernel, (0, 1, 3, 2)), bias=bias)
-
+    run = convolution(operation, name, groups, 1)
     tensors = [keras.ops.convert_to_tensor(array) for array in (x, kernel, bias)]
     close(compiled(run)(*tensors), definition(x, kernel, groups, 1) + bias)
     *_, for_bias = gradients(run, x, kernel, bias)
