@@ -1,6 +1,6 @@
 """Time every lowering of every convolution, and print the table of ops/convolution.py.
 
-    python -m benchmarks.lowerings [--backend jax] [--dtype float32] [--xla] [--rounds 5]
+    python -m benchmarks.lowerings [--backend jax] [--operations dense] [--xla] [--rounds 5]
 
 Forward and backward, batch 8, shapes of the zoo. The lowerings of a cell take turns, round by
 round. Results are added to benchmarks/results/lowerings.jsonl; run it on a machine that does
@@ -38,6 +38,9 @@ CELLS = [
     ("grouped", 3, 14, 512, 64, 1),
     ("dense", 3, 56, 64, 64, 1),  # ResNet-50
     ("dense", 3, 14, 256, 256, 1),
+    ("dense", 1, 56, 256, 256, 1),
+    ("dense", 1, 56, 256, 256, 2),
+    ("dense", 1, 14, 480, 480, 1),  # EfficientNet-B0
     ("dense", 2, 28, 192, 192, 2),  # ConvNeXt-T between stages
 ]
 
@@ -174,6 +177,8 @@ def main() -> None:
     parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), default="jax")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--xla", action="store_true", help="compile TensorFlow's graphs with XLA")
+    operations = list(dict.fromkeys(cell[0] for cell in CELLS))
+    parser.add_argument("--operations", nargs="+", choices=operations, default=operations)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     os.environ["KERAS_BACKEND"] = args.backend
@@ -181,7 +186,7 @@ def main() -> None:
 
     RESULTS.parent.mkdir(exist_ok=True)
     totals: dict[str, dict[str, float]] = {}
-    for cell in CELLS:
+    for cell in (cell for cell in CELLS if cell[0] in args.operations):
         found = measure(cell, args)
         for name, times in found.items():
             sums = totals.setdefault(cell[0], {})

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vitcnn.ops.linear import add_bias
+from keras_vitcnn.ops.linear import add_bias, linear
 
 # (operation, backend, device) -> lowering; what is not listed runs "native".
 LOWERINGS = {
@@ -25,12 +25,13 @@ LOWERINGS = {
     ("grouped", "jax", "cpu"): "split",
     ("depthwise", "torch", "cpu"): "view",
     ("grouped", "torch", "cpu"): "view",
+    ("dense", "jax", "cpu"): "product",
     ("dense", "torch", "cpu"): "view",
 }
 CHOICES = {
     "depthwise": ("native", "shifted", "view"),
     "grouped": ("native", "split", "view"),
-    "dense": ("native", "view"),
+    "dense": ("native", "product", "view"),
 }
 # Compiling takes time for each convolution of a split, and RegNetZ has hundreds of narrow groups.
 MOST_PARTS = 32
@@ -45,9 +46,9 @@ def lowering(name: str) -> Iterator[None]:
     """Force one lowering for every convolution traced inside the block.
 
     Args:
-        name: `"native"`, `"shifted"` (depthwise only), `"split"` (grouped only) or `"view"` (on
-            PyTorch only; elsewhere native). An operation that does not know the name keeps its own
-            choice.
+        name: `"native"`, `"shifted"` (depthwise only), `"split"` (grouped only), `"product"` (dense
+            only; native where windows overlap) or `"view"` (on PyTorch only; elsewhere native). An
+            operation that does not know the name keeps its own choice.
     """
     known = sorted({choice for choices in CHOICES.values() for choice in choices})
     if name not in known:
@@ -147,10 +148,23 @@ def conv2d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid", bias: 
         bias: (filters,), added to the result.
     """
     kernel = ops.convert_to_tensor(kernel)
-    if _chosen("dense") == "view":
-        pads = _same_padding_of(x, kernel.shape[0], strides) if padding == "same" else NO_PADDING
+    chosen, size = _chosen("dense"), kernel.shape[0]
+    if chosen == "product" and (size == 1 or (size == strides and padding == "valid")):
+        x = x[:, ::strides, ::strides] if size == 1 else _windows(x, size)
+        return linear(x, ops.reshape(kernel, (-1, kernel.shape[-1])), bias)
+    if chosen == "view":
+        pads = _same_padding_of(x, size, strides) if padding == "same" else NO_PADDING
         return _viewed(x, kernel, strides, pads, bias=bias)
     return add_bias(ops.conv(x, kernel, strides, padding, data_format="channels_last"), bias)
+
+
+def _windows(x: Any, size: int) -> Any:
+    """What a kernel sees whose stride is its size: (b, h, w, c) -> (b, h', w', size * size * c)."""
+    rows, columns = (side // size for side in ops.shape(x)[1:3])
+    x = x[:, : rows * size, : columns * size]
+    x = ops.reshape(x, (-1, rows, size, columns, size, x.shape[-1]))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, rows, columns, size * size * x.shape[-1]))
 
 
 def depthwise_conv2d(

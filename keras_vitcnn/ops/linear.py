@@ -17,7 +17,8 @@ def linear(
     Keras adds the bias to the finished product and applies the activation to that: two to six more
     walks over the largest tensors of a model. PyTorch adds the bias within the product; TensorFlow
     joins all three (exact GELU included) where the product is one of matrices and nothing is
-    reshaped in between; XLA does by itself.
+    reshaped in between. XLA joins them by itself, but its gradient of a product takes half the time
+    where that is one of matrices.
 
     Args:
         x: (..., c).
@@ -26,7 +27,7 @@ def linear(
         activation: of tensors of any rank, along the last axis if along one.
     """
     backend = keras.backend.backend()
-    flat = backend == "tensorflow" and len(x.shape) > 2
+    flat = backend != "torch" and len(x.shape) > 2
     if flat:
         sides = x.shape[1:-1]
         leading = ops.shape(x)[:-1] if None in sides else (-1, *sides)

@@ -113,7 +113,8 @@ def test_the_definition_is_pytorchs(operation, height, width, strides, size):
 
 
 @pytest.mark.parametrize(
-    ("size", "strides", "height", "width"), [(3, 1, 6, 7), (3, 2, 7, 8), (5, 2, 6, 7)]
+    ("size", "strides", "height", "width"),
+    [(3, 1, 6, 7), (3, 2, 7, 8), (5, 2, 6, 7), (1, 1, 6, 7), (1, 2, 6, 7), (2, 2, 7, 10)],
 )
 @pytest.mark.parametrize(("operation", "name"), CASES)
 def test_gradients_of_every_lowering_equal_the_adjoint(
