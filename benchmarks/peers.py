@@ -5,9 +5,10 @@
 
 Every library has a process of its own on every backend. All of them build and compile first; then
 they are timed in turns, round after round (A B C A B C ...), so that what else happens on the
-machine strikes all of them. Building and the first call are timed in fresh processes, in rounds
-too. Each finished timing is a line in benchmarks/results/peers.jsonl; a stopped run goes on with
-the rounds that are not complete. The page is written from that file alone (--page-only).
+machine strikes all of them; a slice during which a hypervisor gave processors to others is timed
+again. Building and the first call are timed in fresh processes, in rounds too. Each finished
+timing is a line in benchmarks/results/peers.jsonl; a stopped run goes on with the rounds that are
+not complete. The page is written from that file alone (--page-only).
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results/peers.jsonl"
 PAGE = ROOT / "docs/performance.md"
 FEWEST, MOST = 3, 200  # steps of one slice
+HOPELESS = 3.0  # times as slow as another way of the same library: not worth a slice in every round
+MOST_STOLEN = 0.05  # of all processors' time during a slice that counts
+ATTEMPTS = 10  # before a slice counts all the same
 GREETING = "I0000"  # TensorFlow's, at any log level
 LONGEST = 900.0  # seconds of one answer: a compilation that takes longer is no way to run a model
 
@@ -107,6 +112,26 @@ class Worker:
                 stream.close()
 
 
+def stolen() -> float:
+    """Seconds of processors that the hypervisor gave to others so far; 0 where nobody says."""
+    try:
+        total = Path("/proc/stat").read_text().splitlines()[0].split()
+    except OSError:
+        return 0.0
+    return int(total[8]) / os.sysconf("SC_CLK_TCK")
+
+
+def undisturbed(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The answer, timed again while others have the processors, and which share they had."""
+    for _ in range(ATTEMPTS):
+        before, start = stolen(), time.perf_counter()
+        answer = ask()
+        share = (stolen() - before) / (time.perf_counter() - start) / (os.cpu_count() or 1)
+        if share <= MOST_STOLEN or "failure" in answer:
+            break
+    return answer | {"stolen": round(share, 3)}
+
+
 class Run:
     """The rounds that the results lack, measured and written down one by one."""
 
@@ -136,6 +161,7 @@ class Run:
         """Prepare everybody, then time slices of steps in turns."""
         workers: dict[tuple[str, str], Worker] = {}
         counts: dict[Contender, int] = {}
+        took: dict[Contender, float] = {}
         try:
             for one in all_of_them:
                 if one.process not in workers:
@@ -145,10 +171,15 @@ class Run:
                 if "step_seconds" in answer:
                     wanted = math.ceil(self.seconds / answer["step_seconds"])
                     counts[one] = min(max(wanted, FEWEST), MOST)
+                    took[one] = answer["step_seconds"]
+            for one, other in hopeless(took).items():
+                del counts[one]
+                reason = f"{took[one]:.1f} s a step where its {other.way} takes {took[other]:.1f}"
+                self.write(group, one, {"prepared": True, "absent": reason})
             for number in rounds:
                 for one in list(counts):
                     ask = {"measure": one.way, "steps": counts[one]}
-                    answer = workers[one.process].ask(ask)
+                    answer = undisturbed(partial(workers[one.process].ask, ask))
                     if "failure" in answer:
                         del counts[one]
                         self.write(group, one, {"prepared": True} | answer)
@@ -165,17 +196,34 @@ class Run:
             for one in all_of_them:
                 if one in failed:
                     continue
-                worker = Worker(one.backend)
-                try:
-                    answer = worker.ask(_request(group, one))
-                finally:
-                    worker.close()
+                answer = undisturbed(partial(started, group, one))
                 self.write(group, one, {"prepared": True} | answer)
                 if "first_seconds" in answer:
                     seconds = [answer["build_seconds"] + answer["first_seconds"]]
                     self.write(group, one, {"round": number, "seconds": seconds})
                 else:
                     failed.add(one)
+
+
+def hopeless(took: dict[Contender, float]) -> dict[Contender, Contender]:
+    """Who needs several times the seconds of another way of its process -> that one."""
+    fastest: dict[tuple[str, str], Contender] = {}
+    for one in sorted(took, key=lambda one: took[one]):
+        fastest.setdefault(one.process, one)
+    return {
+        one: fastest[one.process]
+        for one, seconds in took.items()
+        if seconds > HOPELESS * took[fastest[one.process]]
+    }
+
+
+def started(group: Group, contender: Contender) -> dict[str, Any]:
+    """What a fresh process says when it has built a model and called it."""
+    worker = Worker(contender.backend)
+    try:
+        return worker.ask(_request(group, contender))
+    finally:
+        worker.close()
 
 
 def _request(group: Group, contender: Contender) -> dict[str, Any]:

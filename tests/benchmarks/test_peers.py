@@ -34,7 +34,8 @@ class Fake:
             raise KeyboardInterrupt
         Fake.asked.append(f"{what} {self.library}")
         usual = READY if what == "prepare" else {"seconds": [0.5] * request["steps"]}
-        return Fake.answers.get(Fake.asked[-1], usual)
+        known = Fake.answers
+        return known.get(f"prepare {request.get('way')}", known.get(Fake.asked[-1], usual))
 
     def close(self) -> None:
         pass
@@ -89,6 +90,41 @@ def test_who_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     reasons = {line["library"]: line for line in read_lines(results) if "round" not in line}
     assert reasons["A"]["absent"] == "A is not installed"
     assert reasons["B"]["failure"] == "its process ended with -9"
+
+
+@pytest.mark.backend_independent
+def test_what_was_timed_while_others_computed_is_timed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.0, 1e6, *[1e6] * 4])  # nothing is lost from the second attempt on
+    monkeypatch.setattr(peers, "stolen", lambda: next(losses))
+    run = peers.Run(tmp_path / "peers.jsonl", rounds=1, seconds=3.0)
+    run.steps(GROUP, [A, B], [0])
+    assert Fake.asked[2:] == ["measure A", "measure A", "measure B"]
+    rounds = [line for line in read_lines(run.results) if "round" in line]
+    assert [line["stolen"] for line in rounds] == [0, 0], "the first attempt is not kept"
+
+
+@pytest.mark.backend_independent
+def test_a_machine_that_is_never_quiet_is_measured_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter(range(0, 10**9, 10**6))
+    monkeypatch.setattr(peers, "stolen", lambda: next(losses))
+    assert go_on(tmp_path / "peers.jsonl", A) == "A" * 2 * peers.ATTEMPTS
+    *_, last = read_lines(tmp_path / "peers.jsonl")
+    assert last["stolen"] > peers.MOST_STOLEN
+
+
+@pytest.mark.backend_independent
+def test_a_way_far_behind_another_of_its_library_is_not_timed(tmp_path: Path) -> None:
+    results = tmp_path / "peers.jsonl"
+    slow = Contender(**vars(A) | {"way": "xla"})
+    Fake.answers = {"prepare xla": READY | {"step_seconds": 9.0}}
+    assert go_on(results, A, slow, B) == "ABAB"
+    *_, said = (line for line in read_lines(results) if line["way"] == "xla")
+    assert said["absent"] == "9.0 s a step where its eager takes 1.0"
+    assert go_on(results, A, slow, B) == ""
 
 
 @pytest.mark.backend_independent
