@@ -190,9 +190,15 @@ def prepare(request: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
 
 def commit() -> str:
     """Which state of this library was measured."""
-    command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    library = ["--", "keras_vitcnn"]
+    last = _git("log", "-1", "--format=%h", *library)
+    changed = "-dirty" if _git("status", "--porcelain", *library) else ""
+    return last + changed if last else "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def measured(step: Step, count: int) -> dict[str, Any]:
