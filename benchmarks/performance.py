@@ -30,11 +30,11 @@ INTRODUCTION = """# Performance
 The models of this library beside the same architectures elsewhere, with random weights, in float32.
 Every library ran on every backend in a process of its own; all of them were compiled first and then
 timed in turns, round after round, so that what else happened on the machine struck all of them.
-What was timed while a hypervisor gave more than 5 % of the processors to others was timed again. A ratio
-is the median of the rounds' ratios; images per second are the batch size by the median time of a
-step, of which the table has the median over the rounds, and the lowest and the highest round in
-brackets. Where a library can be run in several ways, the ratios take its fastest; so they do with
-ours. A step of training is a forward and a backward pass and an update by AdamW.
+What was timed while a hypervisor gave more than 5 % of the processors to others was timed again.
+A ratio is the median of the rounds' ratios; images per second are the batch size by the median time
+of a step, of which the table has the median over the rounds, and the lowest and the highest round
+in brackets. Where a library can be run in several ways, the ratios take its fastest; so they do
+with ours. A step of training is a forward and a backward pass and an update by AdamW.
 """
 
 
