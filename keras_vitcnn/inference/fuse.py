@@ -18,27 +18,29 @@ ATTRIBUTES = ("variant", "load_report", "preprocessing")  # what this library no
 class FuseReport:
     """What `fuse` took out of a model: names of layers, with a path where models are nested."""
 
-    folded: tuple[str, ...]  # norms that are part of a convolution now
+    folded: tuple[str, ...]  # norms and layer scales that are part of a convolution now
     standardized: tuple[str, ...]  # convolutions whose kernel is standardized once and for all
-    kept: tuple[str, ...]  # norms of these kinds that stay, since no convolution can take them
+    kept: tuple[str, ...]  # batch and split norms that stay, since no convolution can take them
     layers: int  # fewer than before
     params: int  # fewer than before, trained ones and statistics
 
     def __str__(self) -> str:
         return (
-            f"{len(self.folded)} norms folded, {len(self.kept)} kept, {len(self.standardized)} "
-            f"kernels standardized: {self.layers} layers and {self.params} parameters fewer"
+            f"{len(self.folded)} norms and scales folded, {len(self.kept)} kept, "
+            f"{len(self.standardized)} kernels standardized: "
+            f"{self.layers} layers and {self.params} parameters fewer"
         )
 
 
 def fuse(model: keras.Model) -> keras.Model:
-    """The same function in fewer layers: norms become part of the convolutions beside them.
+    """The same function in fewer layers: norms and layer scales become part of their neighbours.
 
     For inference: batch normalization, and split normalization (GResNet), is a scale and a shift of
     every channel there, which the convolution or linear map behind or in front of it takes over,
-    exactly. Where a norm stands in front of a zero-padded convolution, a `BorderBias` adds what the
-    shift amounts to, less at the borders. Standardized kernels (BiT, hybrids) become plain ones.
-    Other norms (layer, group) depend on the image and stay.
+    exactly; layer scale (ConvNeXt, DeiT III) is one too, but stays in float16, which cannot hold
+    such small kernels. Where a norm stands in front of a zero-padded convolution, a `BorderBias`
+    adds what the shift amounts to, less at the borders. Standardized kernels (BiT, hybrids) become
+    plain ones. Other norms (layer, group) depend on the image and stay.
 
     Args:
         model: functional, or `Sequential` with a known input; nested ones are fused too, and layers

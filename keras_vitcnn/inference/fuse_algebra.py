@@ -17,6 +17,7 @@ from keras_vitcnn.layers import (
     Dense,
     DepthwiseConv2D,
     GroupedConv2D,
+    LayerScale,
     StandardizedConv2D,
 )
 
@@ -91,7 +92,9 @@ class Folding:
 
 
 def affine(layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """(scale, shift) per channel of a norm at inference; `None` for a layer that is more."""
+    """(scale, shift) of a norm or layer scale at inference; `None` for a layer that is more."""
+    if type(layer) is LayerScale and layer.compute_dtype != "float16":  # which ends at 6e-8
+        return _array(layer.gamma), np.zeros(layer.gamma.shape)
     if type(layer) is ChannelAffine:
         return _array(layer.gamma), _array(layer.beta)
     if type(layer) is not keras.layers.BatchNormalization or layer.renorm:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vitcnn.inference import onednn
 from keras_vitcnn.inference.fuse import fuse
 from keras_vitcnn.inference.fuse_plan import is_functional
 from keras_vitcnn.ops.convolution import device
@@ -126,12 +127,25 @@ def _fetched(outputs: Any) -> Any:
 def _tensorflow(model: keras.Model) -> Callable[[np.ndarray], Any]:
     import tensorflow as tf
 
-    def forward(images: Any) -> Any:
+    # On CPUs TensorFlow's own graphs are faster: they use oneDNN, which XLA does not.
+    plain = device() == "cpu"
+    if plain and is_functional(model) and onednn.available():
+        model = onednn.with_joined_norms(model)
+
+    @tf.function(jit_compile=not plain)
+    def compiled(images: Any) -> Any:
         return model(images, training=False)
 
-    # On CPUs TensorFlow's own graphs are faster: they use oneDNN, which XLA does not.
-    compiled = tf.function(forward, jit_compile=device() != "cpu")
-    return lambda images: compiled(tf.convert_to_tensor(images))
+    graphs: dict[tuple, Callable[[Any], Any]] = {}
+
+    def predict(images: np.ndarray) -> Any:
+        key = *images.shape[1:], images.dtype
+        if key not in graphs:
+            open_batch = tf.TensorSpec((None, *images.shape[1:]), images.dtype)
+            graphs[key] = compiled.get_concrete_function(open_batch)
+        return graphs[key](tf.convert_to_tensor(images))
+
+    return predict
 
 
 def _jax(model: keras.Model) -> Callable[[np.ndarray], Any]:

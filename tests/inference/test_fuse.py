@@ -15,6 +15,7 @@ from keras_vitcnn.layers import (
     BorderBias,
     ChannelAffine,
     GroupedConv2D,
+    LayerScale,
     Padding2D,
     Remat,
     StandardizedConv2D,
@@ -27,7 +28,7 @@ OTHER = {"tensorflow": "torch", "torch": "jax", "jax": "tensorflow"}
 LOADERS = [b for b in (OWN, OTHER[OWN]) if importlib.util.find_spec(b)]
 
 FOLDED = ["resnet", "resnet_d", "resnext", "gresnet", "efficientnet", "mobilenet", "regnet_y"]
-FOLDED += ["regnet_z", "mobilevit", "vit_c", "hybrid", "bit"]
+FOLDED += ["regnet_z", "mobilevit", "vit_c", "hybrid", "bit", "convnext", "deit3"]
 DESIGNS = {name: TINY[name] for name in FOLDED}
 DESIGNS |= {
     "efficientnet_symmetric": replace(TINY["efficientnet"], padding="symmetric"),
@@ -40,8 +41,8 @@ DESIGNS |= {
     "convnext_split": replace(TINY["convnext"], norm="split"),
     "convnext_batch": replace(TINY["convnext"], norm="batch"),  # before patches and on the vector
 }
-NOTHING = ["convnext", "convnext_v2", "vit", "deit_distilled", "deit3", "convit", "swin"]
-NORMS = (keras.layers.BatchNormalization, ChannelAffine)
+NOTHING = ["convnext_v2", "vit", "deit_distilled", "convit", "swin"]
+NORMS = (keras.layers.BatchNormalization, ChannelAffine, LayerScale)
 
 
 def lived(model: keras.Model) -> keras.Model:
@@ -165,6 +166,13 @@ def test_what_the_library_notes_on_a_model_is_kept() -> None:
     assert ours == theirs
 
 
+@pytest.mark.parametrize(("dtype", "folded"), [("mixed_bfloat16", True), ("mixed_float16", False)])
+def test_layer_scale_stays_where_half_precision_cannot_hold_it(dtype: str, folded: bool) -> None:
+    model = kv.build(TINY["convnext"], input_shape=(16, 16, 3), classes=5, dtype=dtype)
+    kinds = [type(layer) for layer in kv.fuse(model).layers]
+    assert (LayerScale not in kinds) == folded
+
+
 # --- counting
 
 
@@ -177,7 +185,7 @@ def test_the_report_counts() -> None:
     # Two gains and two statistics per channel, for which there is one bias now.
     assert report.params == sum(3 * layer.gamma.shape[0] for layer in norms)
     assert str(report) == (
-        f"{len(norms)} norms folded, 0 kept, 0 kernels standardized: "
+        f"{len(norms)} norms and scales folded, 0 kept, 0 kernels standardized: "
         f"{len(norms)} layers and {report.params} parameters fewer"
     )
 

@@ -1,5 +1,6 @@
 """A predictor gives what the model gives: for any number of images, in their order."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_vitcnn as kv
+from keras_vitcnn.inference import onednn
 from tests import helpers
 
 TOLERANCE = 1e-4
@@ -54,7 +56,7 @@ def test_bytes_are_images_too(model: keras.Model, predict: kv.inference.Predicto
     assert np.abs(predict(images) - expected).max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["resnet", "gresnet", "vit", "swin"])
+@pytest.mark.parametrize("name", ["resnet", "gresnet", "convnext", "vit", "swin"])
 def test_norms_are_folded_and_answers_stay(name: str) -> None:
     model, images = built(name, classifier_activation=None), helpers.images(3, 16)
     expected = helpers.outputs(model, images)
@@ -115,3 +117,64 @@ def test_models_of_two_inputs_are_refused() -> None:
     one, two = keras.Input((2,)), keras.Input((2,))
     with pytest.raises(ValueError, match="one input"):
         kv.predictor(keras.Model([one, two], keras.layers.Add()([one, two])))
+
+
+# --- layer normalization on TensorFlow
+
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or not onednn.available(),
+    reason="oneDNN's layer normalization is TensorFlow's, on x86",
+)
+
+
+def layer_norm(shape: tuple, **options: Any) -> keras.Model:
+    """A model of one norm with gains and shifts of its own."""
+    image = keras.Input(shape)
+    norm = keras.layers.LayerNormalization(**options)
+    model = keras.Model(image, norm(image))
+    rng = np.random.default_rng(0)
+    norm.set_weights([rng.normal(size=weight.shape) for weight in norm.weights])
+    return model
+
+
+@tensorflow_only
+@pytest.mark.parametrize("shape", [(7, 11, 24), (13, 24), (24,)])
+@pytest.mark.parametrize("spread", [1e-3, 1, 30])
+def test_a_joined_norm_is_the_norm(shape: tuple, spread: float) -> None:
+    x = np.random.default_rng(1).normal(5 * spread, spread, (BATCH, *shape)).astype("float32")
+    model = layer_norm(shape, epsilon=1e-6)  # of the size of the smallest variance
+    gamma, beta = (np.float64(weight) for weight in model.get_weights())
+    x64 = np.float64(x)
+    deviation = np.sqrt(x64.var(-1, keepdims=True) + 1e-6)
+    expected = (x64 - x64.mean(-1, keepdims=True)) / deviation * gamma + beta
+    np.testing.assert_allclose(kv.predictor(model, BATCH)(x), expected, rtol=0, atol=2e-5)
+
+
+def operations_of(run: Callable[[], Any]) -> list[str]:
+    """The kinds of operations of the graph that TensorFlow's optimiser made of a function."""
+    from tensorflow.python.eager.context import context
+
+    for _ in range(3):  # what it reports of the first run is empty
+        context().enable_run_metadata()
+        run()
+        graphs = context().export_run_metadata().partition_graphs
+        context().disable_run_metadata()
+        if graphs:
+            break
+    return [node.op for graph in graphs for node in graph.node]
+
+
+@tensorflow_only
+@pytest.mark.parametrize("shape", [(7, 11, 24), (13, 24)])
+def test_tensorflow_runs_it_as_one_operation(shape: tuple) -> None:
+    predict, x = kv.predictor(layer_norm(shape), BATCH), np.zeros((BATCH, *shape), "float32")
+    operations = operations_of(lambda: predict(x))
+    assert operations.count("_MklLayerNorm") == 1
+    assert not {"Rsqrt", "Mean"} & set(operations)
+
+
+@tensorflow_only
+@pytest.mark.parametrize("options", [{"center": False}, {"axis": 1}, {"axis": [1, 2]}])
+def test_other_norms_stay(options: dict[str, Any]) -> None:
+    model = layer_norm((5, 6, 8), **options)
+    assert onednn.with_joined_norms(model) is model
