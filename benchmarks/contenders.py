@@ -159,13 +159,17 @@ ARCHITECTURES = {
 
 
 def contenders(architecture: Architecture, mode: str) -> list[Contender]:
-    """Everybody who has this architecture and can do this, ours first."""
-    libraries = (OURS, APPLICATIONS) if mode == START else (OURS, *OTHER_KERAS)
+    """Everybody who has this architecture and can do this, ours first.
+
+    Of the Keras libraries only those with a goal train and start: what training all of them takes
+    does not fit into 24 GB at once.
+    """
+    libraries = (OURS, *OTHER_KERAS) if mode == INFERENCE else (OURS, APPLICATIONS)
     found = []
     for library in libraries:
         for backend, ways in KERAS_WAYS.items():
             predictor = ("predictor",) if (library, mode) == (OURS, INFERENCE) else ()
-            if architecture.has(library) and (library, mode) != (HUB, TRAINING):
+            if architecture.has(library):
                 found += [
                     Contender(library=library, backend=backend, way=way)
                     for way in (*ways, *predictor)
