@@ -184,12 +184,13 @@ def compared(target: Target, lines: list[Line]) -> Comparison | None:
 
 def page(lines: list[Line]) -> str:
     """The whole page."""
-    parts = [INTRODUCTION, _settings(lines), "## Goals\n", _goals(lines)]
+    parts = [INTRODUCTION, "## Goals\n", _goals(lines)]
     for name, architecture in ARCHITECTURES.items():
         for mode in architecture.modes:
             found = series(lines, model=name, mode=mode)
             if found:
                 parts += [f"## {name}: {TITLES[mode]}\n", _speeds(list(found.values()), mode)]
+    parts += ["## The machine\n", _settings(lines)]
     return "\n".join(parts)
 
 
