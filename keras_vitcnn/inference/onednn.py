@@ -7,7 +7,6 @@ import platform
 from typing import Any
 
 import keras
-import numpy as np
 
 
 def available() -> bool:
@@ -55,7 +54,7 @@ class _JoinedLayerNormalization(keras.layers.LayerNormalization):
         shape, channels = tf.shape(inputs), inputs.shape[-1]
         rows = inputs
         if len(inputs.shape) > 3:
-            rows = tf.reshape(inputs, (-1, np.prod(inputs.shape[1:-1]), channels))
+            rows = tf.reshape(inputs, (shape[0], -1, channels))
         count = tf.reduce_prod(tf.shape(rows)[:-1])
         y, *_ = tf.raw_ops.FusedBatchNormV3(
             x=tf.reshape(rows, (1, count, channels, 1)),

@@ -64,6 +64,16 @@ def test_norms_are_folded_and_answers_stay(name: str) -> None:
     assert np.abs(found - expected).max() <= TOLERANCE * max(1, np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", ["resnet", "convnext"])
+def test_models_of_any_image_size(name: str) -> None:
+    model = kv.build(helpers.TINY[name], input_shape=(None, None, 3), classes=5)
+    helpers.randomize(model)
+    predict = kv.predictor(model, batch_size=2)
+    for size in (16, 24):
+        images = helpers.images(3, size)
+        assert np.abs(predict(images) - helpers.outputs(model, images)).max() <= TOLERANCE
+
+
 def test_it_is_compiled_once() -> None:
     calls = []
 
