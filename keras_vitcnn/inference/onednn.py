@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import keras
 
+# Of /proc/cpuinfo: by one of them TensorFlow turns oneDNN on unless it is told otherwise.
+FEATURES = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile"}
+
 
 def available() -> bool:
-    """Whether TensorFlow computes with oneDNN on this processor."""
-    intel = platform.machine().lower() in ("x86_64", "amd64")
-    return intel and os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+    """Whether TensorFlow computes with oneDNN on this processor; `False` where nobody knows."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    told = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    if told:
+        return told.lower() in ("1", "true")
+    try:
+        return not FEATURES.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
 
 
 def with_joined_norms(model: keras.Model) -> keras.Model:

@@ -133,8 +133,20 @@ def test_models_of_two_inputs_are_refused() -> None:
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow" or not onednn.available(),
-    reason="oneDNN's layer normalization is TensorFlow's, on x86",
+    reason="oneDNN's layer normalization is TensorFlow's, on processors with VNNI or the like",
 )
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize(("told", "answer"), [("0", False), ("false", False), ("1", True)])
+def test_tensorflow_does_what_it_is_told(
+    told: str, answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", told)
+    assert onednn.available() == answer
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert not onednn.available()
 
 
 def layer_norm(shape: tuple, **options: Any) -> keras.Model:
