@@ -162,7 +162,6 @@ class Run:
     def steps(self, group: Group, all_of_them: list[Contender], rounds: Iterable[int]) -> None:
         """Prepare everybody, then time slices of steps in turns."""
         workers: dict[tuple[str, str], Worker] = {}
-        counts: dict[Contender, int] = {}
         took: dict[Contender, float] = {}
         try:
             for one in all_of_them:
@@ -171,20 +170,19 @@ class Run:
                 answer = workers[one.process].ask(_request(group, one))
                 self.write(group, one, {"prepared": True} | answer)
                 if "step_seconds" in answer:
-                    wanted = math.ceil(self.seconds / answer["step_seconds"])
-                    counts[one] = min(max(wanted, FEWEST), MOST)
                     took[one] = answer["step_seconds"]
             for one, other in hopeless(took).items():
-                del counts[one]
-                reason = f"{took[one]:.1f} s a step where its {other.way} takes {took[other]:.1f}"
+                seconds = took.pop(one)
+                reason = f"{seconds:.1f} s a step where its {other.way} takes {took[other]:.1f}"
                 self.write(group, one, {"prepared": True, "absent": reason})
             for number in rounds:
                 # The fastest are nearest to each other, and so are the machine's moods.
-                for one in sorted(counts, key=lambda one: took[one]):
-                    ask = {"measure": one.way, "steps": counts[one]}
+                for one in sorted(took, key=lambda one: took[one]):
+                    wanted = math.ceil(self.seconds / took[one])
+                    ask = {"measure": one.way, "steps": min(max(wanted, FEWEST), MOST)}
                     answer = undisturbed(partial(workers[one.process].ask, ask))
                     if "failure" in answer:
-                        del counts[one]
+                        del took[one]
                         self.write(group, one, {"prepared": True} | answer)
                     else:
                         self.write(group, one, {"round": number} | answer)

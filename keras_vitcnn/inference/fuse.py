@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,11 +61,27 @@ def fuse(model: keras.Model) -> keras.Model:
             "a graph of layers is what can be rewritten. "
             f"Received: model={model!r}"
         )
+    return _fused(model)
+
+
+def snapshot(model: keras.Model, kind_of: Callable[[Any], type] = type) -> keras.Model:
+    """As `fuse`, but a copy in any case, of layers of the kinds that `kind_of` says.
+
+    Args:
+        model: as of `fuse`.
+        kind_of: a layer -> the class that takes its config and its weights.
+    """
+    return _fused(model, kind_of, unchanged_too=True)
+
+
+def _fused(
+    model: keras.Model, kind_of: Callable[[Any], type] = type, unchanged_too: bool = False
+) -> keras.Model:
     try:
         plan = Plan(model)
-        if not plan.changes:
+        if not plan.changes and not unchanged_too:
             return model
-        fused = _rewritten(plan)
+        fused = _rewritten(plan, kind_of)
     except (NotImplementedError, TypeError) as error:
         raise ValueError(
             "Every layer of `model` must give its arguments in `get_config`, as for saving. "
@@ -83,18 +100,18 @@ def fuse(model: keras.Model) -> keras.Model:
     return fused
 
 
-def _rewritten(plan: Plan) -> keras.Model:
+def _rewritten(plan: Plan, kind_of: Callable[[Any], type]) -> keras.Model:
     """A new model as planned."""
     copies: list[tuple[Any, Any]] = []
     unpadded: dict[str, Any] = {}
 
     def copy(layer: Any) -> Any:
         if layer.name in plan.nested:
-            inner = _rewritten(plan.nested[layer.name])
+            inner = _rewritten(plan.nested[layer.name], kind_of)
             if isinstance(layer, Remat):
                 return Remat(inner, name=layer.name, dtype=layer.dtype_policy)
             return inner
-        new = _copied(layer, plan.folds.get(layer.name))
+        new = _copied(layer, kind_of(layer), plan.folds.get(layer.name))
         if layer.name not in plan.dropped:
             copies.append((layer, new))
         return new
@@ -128,10 +145,9 @@ def _rewritten(plan: Plan) -> keras.Model:
     return model
 
 
-def _copied(layer: Any, fold: Fold | None) -> Any:
+def _copied(layer: Any, kind: Any, fold: Fold | None) -> Any:
     """The same layer without its weights; with a bias and a plain kernel if it is folded."""
     config = layer.get_config()
-    kind = type(layer)
     if fold is not None:
         config["use_bias"] = not fold.border
         if kind is StandardizedConv2D:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_vitcnn.inference import onednn
-from keras_vitcnn.inference.fuse import fuse
+from keras_vitcnn.inference.fuse import snapshot
 from keras_vitcnn.inference.fuse_plan import is_functional
 from keras_vitcnn.ops.convolution import device
 
@@ -113,11 +113,8 @@ def predictor(model: keras.Model, batch_size: int | None = None) -> Predictor:
 def _snapshot(model: keras.Model) -> keras.Model:
     if not is_functional(model):
         return model
-    fused = fuse(model)
-    if fused is model:  # nothing to fold
-        fused = keras.models.clone_model(model)
-        fused.set_weights(model.get_weights())
-    return fused
+    graphs = keras.backend.backend() == "tensorflow" and device() == "cpu"
+    return snapshot(model, onednn.kind_of if graphs and onednn.available() else type)
 
 
 def _fetched(outputs: Any) -> Any:
@@ -128,11 +125,7 @@ def _tensorflow(model: keras.Model) -> Callable[[np.ndarray], Any]:
     import tensorflow as tf
 
     # On CPUs TensorFlow's own graphs are faster: they use oneDNN, which XLA does not.
-    plain = device() == "cpu"
-    if plain and is_functional(model) and onednn.available():
-        model = onednn.with_joined_norms(model)
-
-    @tf.function(jit_compile=not plain)
+    @tf.function(jit_compile=device() != "cpu")
     def compiled(images: Any) -> Any:
         return model(images, training=False)
 
