@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -12,10 +13,15 @@ import numpy as np
 from keras_vitcnn.inference import onednn
 from keras_vitcnn.inference.fuse import snapshot
 from keras_vitcnn.inference.fuse_plan import is_functional
+from keras_vitcnn.inference.threads import parts, threads
 from keras_vitcnn.ops.convolution import device
 
 BATCH_SIZES = {"cpu": 8, "gpu": 64}
-IN_FLIGHT = 2  # batches that were handed to the device and not yet fetched from it
+IN_FLIGHT = 2  # batches that were handed to the GPU and not yet fetched from it
+# XLA takes half of an AVX-512 processor's width unless told otherwise.
+XLA_ON_CPUS = {"xla_cpu_prefer_vector_width": 512}
+
+Run = Callable[[np.ndarray], Any]
 
 
 class Predictor:
@@ -38,7 +44,12 @@ class Predictor:
             )
         self.model = _snapshot(model)
         self.batch_size = batch_size or BATCH_SIZES[device()]
-        self._run = _COMPILERS[keras.backend.backend()](self.model)
+        share = device() == "cpu" and is_functional(model)
+        count = parts(self.batch_size) if share else 1
+        self._part = math.ceil(self.batch_size / count)
+        self._threads = threads(count) if count > 1 else None
+        self._compile = _COMPILERS[keras.backend.backend()](self.model)
+        self._compiled: dict[tuple, Run] = {}
 
     def __call__(self, images: Any) -> Any:
         """Predict any number of images, in their order.
@@ -57,25 +68,38 @@ class Predictor:
         images = np.asarray(images)
         self._check(images)
         # None of no images is computed: only the shapes are wanted then.
-        starts = range(0, max(len(images), 1), self.batch_size)
-        done: list[Any] = []
+        starts = range(0, max(len(images), 1), self._part)
+        batches = (self._batch(images, start) for start in starts)
+        done = self._in_order(self._runs(images), batches)
+        return keras.tree.map_structure(lambda *some: np.concatenate(some)[: len(images)], *done)
+
+    def _runs(self, images: np.ndarray) -> Run:
+        """The function for images of this shape and dtype."""
+        key = *images.shape[1:], images.dtype
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(self._batch(images[:0], 0))
+        return self._compiled[key]
+
+    def _in_order(self, run: Run, batches: Iterable[np.ndarray]) -> Iterator[Any]:
+        if self._threads:
+            yield from self._threads.map(lambda batch: _fetched(run(batch)), batches)
+            return
         waiting: deque[Any] = deque()
-        for start in starts:
+        for batch in batches:
             # Launched before the one before is fetched: devices work while results travel.
-            waiting.append(self._run(self._batch(images, start)))
+            waiting.append(run(batch))
             if len(waiting) == IN_FLIGHT:
-                done.append(_fetched(waiting.popleft()))
-        done += map(_fetched, waiting)
-        return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[: len(images)], *done)
+                yield _fetched(waiting.popleft())
+        yield from map(_fetched, waiting)
 
     def _batch(self, images: np.ndarray, start: int) -> np.ndarray:
-        """`batch_size` images from `start` on, the last of them repeated where they end."""
+        """The images from `start` on, always as many, the last of them repeated where they end."""
         if not len(images):
-            return np.zeros((self.batch_size, *images.shape[1:]), images.dtype)
+            return np.zeros((self._part, *images.shape[1:]), images.dtype)
         last = len(images) - 1
-        if start + self.batch_size <= len(images):
-            return images[start : start + self.batch_size]
-        return images[np.minimum(np.arange(start, start + self.batch_size), last)]
+        if start + self._part <= len(images):
+            return images[start : start + self._part]
+        return images[np.minimum(np.arange(start, start + self._part), last)]
 
     def _check(self, images: np.ndarray) -> None:
         wanted = tuple(self.model.inputs[0].shape[1:])
@@ -94,8 +118,9 @@ def predictor(model: keras.Model, batch_size: int | None = None) -> Predictor:
 
     Norms are folded (`fuse`), the whole is compiled once (JAX: XLA; TensorFlow: a graph, on GPUs by
     XLA; PyTorch: a sequence of operations without Keras between them, on GPUs `torch.compile`), and
-    every batch has the same size, the last one filled up, so that nothing is compiled again. Its
-    weights are those of the moment.
+    every batch has the same size, the last one filled up, so that nothing is compiled again. On
+    CPUs the cores share a batch: each predicts a part of it, of four images or more. Its weights
+    are those of the moment.
 
     Args:
         model: built, with one input.
@@ -121,27 +146,23 @@ def _fetched(outputs: Any) -> Any:
     return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
 
 
-def _tensorflow(model: keras.Model) -> Callable[[np.ndarray], Any]:
+def _tensorflow(model: keras.Model) -> Callable[[np.ndarray], Run]:
     import tensorflow as tf
 
     # On CPUs TensorFlow's own graphs are faster: they use oneDNN, which XLA does not.
     @tf.function(jit_compile=device() != "cpu")
-    def compiled(images: Any) -> Any:
+    def forward(images: Any) -> Any:
         return model(images, training=False)
 
-    graphs: dict[tuple, Callable[[Any], Any]] = {}
+    def compiled(batch: np.ndarray) -> Run:
+        open_batch = tf.TensorSpec((None, *batch.shape[1:]), batch.dtype)
+        graph = forward.get_concrete_function(open_batch)
+        return lambda images: graph(tf.convert_to_tensor(images))
 
-    def predict(images: np.ndarray) -> Any:
-        key = *images.shape[1:], images.dtype
-        if key not in graphs:
-            open_batch = tf.TensorSpec((None, *images.shape[1:]), images.dtype)
-            graphs[key] = compiled.get_concrete_function(open_batch)
-        return graphs[key](tf.convert_to_tensor(images))
-
-    return predict
+    return compiled
 
 
-def _jax(model: keras.Model) -> Callable[[np.ndarray], Any]:
+def _jax(model: keras.Model) -> Callable[[np.ndarray], Run]:
     import jax
 
     trainable = [variable.value for variable in model.trainable_variables]
@@ -151,45 +172,41 @@ def _jax(model: keras.Model) -> Callable[[np.ndarray], Any]:
     def forward(trainable: Any, rest: Any, images: Any) -> Any:
         return model.stateless_call(trainable, rest, images, training=False)[0]
 
-    return lambda images: forward(trainable, rest, images)
+    def compiled(batch: np.ndarray) -> Run:
+        lowered = forward.lower(trainable, rest, batch)
+        try:
+            run = lowered.compile(XLA_ON_CPUS if device() == "cpu" else None)
+        except jax.errors.JaxRuntimeError:  # an XLA without this option
+            run = lowered.compile()
+        return lambda images: run(trainable, rest, images)
+
+    return compiled
 
 
-def _torch(model: keras.Model) -> Callable[[np.ndarray], Any]:
+def _torch(model: keras.Model) -> Callable[[np.ndarray], Run]:
     import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
 
     def forward(images: Any) -> Any:
         return model(images, training=False)
 
-    if torch.cuda.is_available():
-        run = torch.compile(forward)
-    else:
-        run = _Traced(forward) if is_functional(model) else forward
+    on_gpu = torch.compile(forward) if torch.cuda.is_available() else None
 
-    def predict(images: np.ndarray) -> Any:
-        with torch.inference_mode():
-            return run(keras.ops.convert_to_tensor(images))
+    def compiled(batch: np.ndarray) -> Run:
+        run = on_gpu or forward
+        if on_gpu is None and is_functional(model):
+            # Finding its way through the layers takes Keras 0.1 s for a ConvNeXt-T at every call. A
+            # C++ compiler's work (`torch.compile`) wins a tenth more and takes a minute.
+            with torch.inference_mode():
+                run = make_fx(forward)(keras.ops.convert_to_tensor(batch))
 
-    return predict
+        def predict(images: np.ndarray) -> Any:
+            with torch.inference_mode():
+                return run(keras.ops.convert_to_tensor(images))
 
+        return predict
 
-class _Traced:
-    """A PyTorch function as the plain sequence of its operations, one for every shape and dtype.
-
-    Finding its way through the layers takes Keras 0.1 s for a ConvNeXt-T at every call. A C++
-    compiler's work (`torch.compile`) wins a tenth more and takes a minute.
-    """
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
-        self.graphs: dict[tuple, Callable[[Any], Any]] = {}
-
-    def __call__(self, images: Any) -> Any:
-        from torch.fx.experimental.proxy_tensor import make_fx
-
-        key = *images.shape, images.dtype
-        if key not in self.graphs:
-            self.graphs[key] = make_fx(self.function)(images)
-        return self.graphs[key](images)
+    return compiled
 
 
 _COMPILERS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}

@@ -1,6 +1,8 @@
 """A predictor gives what the model gives: for any number of images, in their order."""
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -8,11 +10,12 @@ import numpy as np
 import pytest
 
 import keras_vitcnn as kv
-from keras_vitcnn.inference import onednn
+from keras_vitcnn.inference import onednn, threads
+from keras_vitcnn.ops.convolution import device
 from tests import helpers
 
 TOLERANCE = 1e-4
-BATCH = 4
+WHOLE, IN_TWO = 4, 8  # batches, on two cores
 
 
 def built(name: str, **options: Any) -> keras.Model:
@@ -26,9 +29,15 @@ def model() -> keras.Model:
     return built("convnext")
 
 
-@pytest.fixture(scope="module")
-def predict(model: keras.Model) -> kv.inference.Predictor:
-    return kv.predictor(model, batch_size=BATCH)
+def on_two_cores(model: keras.Model, batch_size: int) -> kv.inference.Predictor:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "_cores", lambda: 2)
+        return kv.predictor(model, batch_size)
+
+
+@pytest.fixture(scope="module", params=[WHOLE, IN_TWO])
+def predict(model: keras.Model, request: pytest.FixtureRequest) -> kv.inference.Predictor:
+    return on_two_cores(model, request.param)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 9])
@@ -54,6 +63,11 @@ def test_bytes_are_images_too(model: keras.Model, predict: kv.inference.Predicto
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype="uint8")
     expected = helpers.outputs(model, images.astype("float32"))
     assert np.abs(predict(images) - expected).max() <= TOLERANCE
+
+
+def test_doubles_are_images_too(model: keras.Model, predict: kv.inference.Predictor) -> None:
+    images = helpers.images(3, 16)
+    assert np.abs(predict(images.astype("float64")) - predict(images)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["resnet", "gresnet", "convnext", "vit", "swin"])
@@ -141,6 +155,71 @@ def test_models_of_two_inputs_are_refused() -> None:
         kv.predictor(keras.Model([one, two], keras.layers.Add()([one, two])))
 
 
+# --- threads
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize(
+    ("cores", "batch_size", "expected"),
+    [(1, 64, 1), (2, 1, 1), (2, 7, 1), (2, 8, 2), (2, 64, 2), (16, 8, 2), (16, 64, 16)],
+)
+def test_cores_share_a_batch(
+    cores: int, batch_size: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_cores", lambda: cores)
+    assert threads.parts(batch_size) == expected
+    monkeypatch.setattr("keras.distribution.distribution", object)
+    assert threads.parts(batch_size) == 1
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """PyTorch computing with three threads, as a user may have told it."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch" or device() != "cpu",
+    reason="these threads are PyTorch's, on CPUs",
+)
+@pytest.mark.usefixtures("three_threads")
+def test_nobody_else_loses_threads(model: keras.Model) -> None:
+    import torch
+
+    predict = kv.predictor(model, batch_size=12)
+    predict(helpers.images(12, 16))
+    assert torch.get_num_threads() == 3
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 3
+    assert predict._threads is not None
+    for _ in range(9):
+        assert predict._threads.submit(torch.get_num_threads).result() == 1
+
+
+def test_what_a_part_says_is_not_lost(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = on_two_cores(model, IN_TWO)
+
+    def fails(images: np.ndarray) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(predict, "_runs", lambda images: fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predict(helpers.images(9, 16))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's option, which JAX gives it")
+def test_an_xla_without_the_option(model: keras.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(kv.inference.Predictor.__module__)
+    monkeypatch.setattr(module, "XLA_ON_CPUS", {"xla_cpu_no_such_option": 1})
+    images = helpers.images(2, 16)
+    found = kv.predictor(model, batch_size=2)(images)
+    assert np.abs(found - helpers.outputs(model, images)).max() <= TOLERANCE
+
+
 # --- layer normalization on TensorFlow
 
 tensorflow_only = pytest.mark.skipif(
@@ -175,13 +254,13 @@ def layer_norm(shape: tuple, **options: Any) -> keras.Model:
 @pytest.mark.parametrize("shape", [(7, 11, 24), (13, 24), (24,)])
 @pytest.mark.parametrize("spread", [1e-3, 1, 30])
 def test_a_joined_norm_is_the_norm(shape: tuple, spread: float) -> None:
-    x = np.random.default_rng(1).normal(5 * spread, spread, (BATCH, *shape)).astype("float32")
+    x = np.random.default_rng(1).normal(5 * spread, spread, (WHOLE, *shape)).astype("float32")
     model = layer_norm(shape, epsilon=1e-6)  # of the size of the smallest variance
     gamma, beta = (np.float64(weight) for weight in model.get_weights())
     x64 = np.float64(x)
     deviation = np.sqrt(x64.var(-1, keepdims=True) + 1e-6)
     expected = (x64 - x64.mean(-1, keepdims=True)) / deviation * gamma + beta
-    np.testing.assert_allclose(kv.predictor(model, BATCH)(x), expected, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(kv.predictor(model, WHOLE)(x), expected, rtol=0, atol=2e-5)
 
 
 def operations_of(run: Callable[[], Any]) -> list[str]:
@@ -201,7 +280,7 @@ def operations_of(run: Callable[[], Any]) -> list[str]:
 @tensorflow_only
 @pytest.mark.parametrize("shape", [(7, 11, 24), (13, 24)])
 def test_tensorflow_runs_it_as_one_operation(shape: tuple) -> None:
-    predict, x = kv.predictor(layer_norm(shape), BATCH), np.zeros((BATCH, *shape), "float32")
+    predict, x = kv.predictor(layer_norm(shape), WHOLE), np.zeros((WHOLE, *shape), "float32")
     operations = operations_of(lambda: predict(x))
     assert operations.count("_MklLayerNorm") == 1
     assert not {"Rsqrt", "Mean"} & set(operations)
