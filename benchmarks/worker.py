@@ -204,11 +204,12 @@ def _git(*arguments: str) -> str:
 
 def measured(step: Step, count: int) -> dict[str, Any]:
     """Seconds of each of `count` steps behind one that wakes the memory up."""
+    from keras_vitcnn.memory import trim_memory
     from keras_vitcnn.training import measure
 
     step()
     seconds = [measure.seconds(step) for _ in range(count)]
-    measure.trim_memory()  # the others need it now
+    trim_memory()  # the others need it now
     return {"seconds": seconds}
 
 

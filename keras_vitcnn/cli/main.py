@@ -17,6 +17,7 @@ from keras_vitcnn.cli.list_models import list_models
 from keras_vitcnn.cli.predict import predict
 from keras_vitcnn.cli.search import search
 from keras_vitcnn.cli.train import train
+from keras_vitcnn.memory import keep_memory
 
 FAILED = 1  # a model could not be trained
 WRONG_INPUT = 2
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What a user can mend is one line on stderr and code 2. `KERAS_VITCNN_TRACEBACK=1` shows where
     it was raised.
     """
+    if arguments is None:  # the process is this command's alone
+        keep_memory()
     try:
         return cli.main(arguments, prog_name="keras-vitcnn", standalone_mode=False) or 0
     except click.Abort:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib.metadata
 import os
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+
+from keras_vitcnn.memory import trim_memory
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -60,14 +61,6 @@ def free_memory() -> None:
 
         jax.clear_caches()
     trim_memory()
-
-
-def trim_memory() -> None:
-    """Give what was freed back to the system, where the C library keeps it otherwise."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
-        if trim:
-            trim(0)
 
 
 def accelerator() -> str:
