@@ -2,12 +2,13 @@
 
 import sys
 
+import keras
 import pytest
 
 from keras_vitcnn import memory
 from tests import helpers
 
-PAGES = 64 * 2**20 // 4096  # of the map below
+PAGES = 8 * 112 * 112 * 96 * 4 // 4096  # of the widest map below
 
 STEPS = """
     import resource
@@ -16,23 +17,28 @@ STEPS = """
     from keras_vitcnn.training import keep_memory
 
     assert keep_memory() is True
-    image = keras.Input((256, 256, 3))
-    wide = keras.layers.Conv2D(32, 3, padding="same", activation="relu")(image)
-    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(wide * 2))
-    images = np.ones((8, 256, 256, 3), "float32")
+    image = keras.Input((112, 112, 24))
+    wide = keras.layers.Dense(96, activation="gelu")(image)
+    narrow = keras.layers.Dense(24)(wide)
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(narrow * narrow))
+    model.compile("sgd", "mse")
+    images, targets = np.ones((8, 112, 112, 24), "float32"), np.zeros((8, 24), "float32")
 
     def step():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        model.predict_on_batch(images)
+        model.train_on_batch(images, targets)
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    print([step() for _ in range(6)][-1])
+    print(min([step() for _ in range(8)][4:]))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+@pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow", reason="keeps as little as this by itself"
+)
 def test_no_page_is_cleared_again() -> None:
-    assert int(helpers.run_python(STEPS).split()[-1]) < PAGES / 8
+    assert int(helpers.run_python(STEPS).split()[-1]) < PAGES / 8  # else more than PAGES
 
 
 @pytest.mark.backend_independent
