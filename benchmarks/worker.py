@@ -204,7 +204,7 @@ def _git(*arguments: str) -> str:
 
 def measured(step: Step, count: int) -> dict[str, Any]:
     """Seconds of each of `count` steps behind one that wakes the memory up."""
-    from keras_vitcnn.memory import trim_memory
+    from keras_vitcnn.system import trim_memory
     from keras_vitcnn.training import measure
 
     step()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_vitcnn.files import replacing
+from keras_vitcnn.system import cores
 
 PART = 1024  # images between two writes
 
@@ -113,7 +113,7 @@ class _Work:
         """Vectors (kept, d), and whether each source was kept (n,)."""
         width = self.encoder.output.shape[-1]
         vectors, kept = [np.empty((0, width), "float32")], []
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(4, cores())) as pool:
             for start in range(0, len(sources), self.batch_size):
                 read = list(pool.map(self._read, sources[start : start + self.batch_size]))
                 images = [image for image in read if image is not None]

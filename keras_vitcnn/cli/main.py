@@ -17,7 +17,7 @@ from keras_vitcnn.cli.list_models import list_models
 from keras_vitcnn.cli.predict import predict
 from keras_vitcnn.cli.search import search
 from keras_vitcnn.cli.train import train
-from keras_vitcnn.memory import keep_memory
+from keras_vitcnn.system import keep_memory
 
 FAILED = 1  # a model could not be trained
 WRONG_INPUT = 2

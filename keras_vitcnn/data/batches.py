@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +15,9 @@ from keras_vitcnn.data.augmentation import Augmentation
 from keras_vitcnn.data.datasets import Split
 from keras_vitcnn.data.images import LazyImages
 from keras_vitcnn.data.mixing import erase, mix
+from keras_vitcnn.system import cores
 
-THREADS = min(16, os.cpu_count() or 1)  # Pillow works outside the interpreter's lock
+THREADS = min(16, cores())  # Pillow works outside the interpreter's lock
 
 
 def augment(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_vitcnn.system import cores
+
 Source = Path | bytes | np.ndarray
 Progress = Callable[[Sequence[Any], str], Iterator[Any]]  # (items, what is done to them) -> items
 
 GIB = 2**30
 ORIENTATION = 0x0112  # EXIF tag; 5 to 8 are quarter turns
-THREADS = min(4, os.cpu_count() or 1)  # Pillow releases the interpreter's lock
+THREADS = min(4, cores())  # Pillow releases the interpreter's lock
 
 
 class LazyImages:

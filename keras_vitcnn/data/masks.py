@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from keras_vitcnn.data.batches import in_data_format
 from keras_vitcnn.data.images import upright
 from keras_vitcnn.data.sources import SUFFIXES
 from keras_vitcnn.extras import require
+from keras_vitcnn.system import cores
 
 
 def mask_pairs(images: str | Path, masks: str | Path) -> list[tuple[Path, Path]]:
@@ -68,7 +68,7 @@ class MaskBatches(keras.utils.PyDataset):
         seed: int = 0,
     ) -> None:
         require("PIL", "data")
-        super().__init__(workers=min(4, os.cpu_count() or 1), max_queue_size=8)
+        super().__init__(workers=min(4, cores()), max_queue_size=8)
         if not 1 <= batch_size <= len(pairs):
             raise ValueError(
                 f"`batch_size` must be from 1 to the number of pairs, {len(pairs)}. "

@@ -61,7 +61,7 @@ def fuse(model: keras.Model) -> keras.Model:
             "a graph of layers is what can be rewritten. "
             f"Received: model={model!r}"
         )
-    return _fused(model)
+    return _fused(model, type, unchanged_too=False)
 
 
 def snapshot(model: keras.Model, kind_of: Callable[[Any], type] = type) -> keras.Model:
@@ -74,9 +74,7 @@ def snapshot(model: keras.Model, kind_of: Callable[[Any], type] = type) -> keras
     return _fused(model, kind_of, unchanged_too=True)
 
 
-def _fused(
-    model: keras.Model, kind_of: Callable[[Any], type] = type, unchanged_too: bool = False
-) -> keras.Model:
+def _fused(model: keras.Model, kind_of: Callable[[Any], type], unchanged_too: bool) -> keras.Model:
     try:
         plan = Plan(model)
         if not plan.changes and not unchanged_too:

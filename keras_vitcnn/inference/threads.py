@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
+
+from keras_vitcnn.system import cores
 
 SMALLEST_PART = 4  # images: less of them keep no core busy between the memory's answers
 
@@ -40,7 +40,6 @@ def threads(count: int) -> ThreadPoolExecutor:
 
 def _cores() -> int:
     """How many cores the backend computes on."""
-    available = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if keras.backend.backend() == "torch":
         import torch
 
@@ -48,5 +47,5 @@ def _cores() -> int:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.config.threading.get_intra_op_parallelism_threads() or available
-    return available
+        return tf.config.threading.get_intra_op_parallelism_threads() or cores()
+    return cores()

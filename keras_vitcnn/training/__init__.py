@@ -1,6 +1,6 @@
 """Training: recipes as data, one model under one of them, several compared, a road walked."""
 
-from keras_vitcnn.memory import keep_memory
+from keras_vitcnn.system import keep_memory
 from keras_vitcnn.training.ablation import ablate
 from keras_vitcnn.training.comparison import compare
 from keras_vitcnn.training.evaluation import Evaluation, evaluate

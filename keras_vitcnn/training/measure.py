@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
-import os
 import platform
 import statistics
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 import keras
 
-from keras_vitcnn.memory import trim_memory
+from keras_vitcnn.system import cores, trim_memory
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -135,7 +134,7 @@ def machine() -> dict[str, str]:
     versions = {name: _version(name) for name in PACKAGES}
     return {
         "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()),
+        "cores": str(cores()),
         "accelerator": accelerator() or "none",
         "system": platform.platform(terse=True),
         "python": platform.python_version(),

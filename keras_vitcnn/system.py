@@ -1,11 +1,17 @@
-"""What this process asks of the C library that hands out its memory."""
+"""What the system gives this process: cores, and memory by way of the C library."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
+
+
+def cores() -> int:
+    """How many this process may use: not all of the machine's, where it was given some."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def keep_memory() -> bool:
@@ -13,8 +19,9 @@ def keep_memory() -> bool:
 
     The GNU C library gives large blocks back to the system, which clears every page of them when
     they are wanted again: a sixth of a training step of ConvNeXt-T on TensorFlow and JAX. From
-    here on the process keeps them; the most that it holds at once stays the same. Call it before
-    the first model is built, since JAX's threads allocate as they began. The command line does.
+    here on the process keeps them; as a rule it needs no more memory for that, half as much again
+    where small blocks come to lie in a large one's place. Call it before the first model is built,
+    since JAX's threads allocate as they began. The command line does.
 
     Returns:
         Whether this process' C library is one that could be told.

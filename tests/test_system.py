@@ -5,7 +5,7 @@ import sys
 import keras
 import pytest
 
-from keras_vitcnn import memory
+from keras_vitcnn import system
 from tests import helpers
 
 PAGES = 8 * 112 * 112 * 96 * 4 // 4096  # of the widest map below
@@ -38,11 +38,14 @@ STEPS = """
     keras.backend.backend() == "tensorflow", reason="keeps as little as this by itself"
 )
 def test_no_page_is_cleared_again() -> None:
-    assert int(helpers.run_python(STEPS).split()[-1]) < PAGES / 8  # else more than PAGES
+    # A thread of pyarrow's, which pandas imports, has an arena at import already: threads of JAX
+    # that come into that one keep blocks of more than 64 MB only.
+    faults = helpers.run_python(STEPS, hidden={"pyarrow"})
+    assert int(faults.split()[-1]) < PAGES / 8  # else more than PAGES
 
 
 @pytest.mark.backend_independent
 def test_a_c_library_without_such_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_c_library", lambda: None)
-    assert memory.keep_memory() is False
-    memory.trim_memory()
+    monkeypatch.setattr(system, "_c_library", lambda: None)
+    assert system.keep_memory() is False
+    system.trim_memory()
