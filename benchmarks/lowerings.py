@@ -182,7 +182,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     os.environ["KERAS_BACKEND"] = args.backend
-    from keras_vitcnn.ops.convolution import LOWERINGS, device
+    from keras_vitcnn.ops.convolution import LOWERINGS
+    from keras_vitcnn.system import device
 
     RESULTS.parent.mkdir(exist_ok=True)
     totals: dict[str, dict[str, float]] = {}

@@ -167,8 +167,10 @@ def prepare(request: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
         except RuntimeError:
             if library != TIMM:  # tests.reference mends what timm may stumble over
                 raise
-    from keras_vitcnn.training import measure
+    from keras_vitcnn.training import keep_memory, measure
 
+    if request["mode"] == "training":
+        keep_memory()  # for everybody: as our command line trains
     make = STEPS.get(library, keras_step)
     measure.machine()  # what a first use of the backend costs belongs to nobody
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What the system gives this process: cores, and memory by way of the C library."""
+"""What the system gives this process: devices, cores, and memory by way of the C library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,24 @@ import ctypes
 import os
 import sys
 
+import keras
+
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
+
+
+def device() -> str:
+    """The kind of device that the backend computes on by default: `"cpu"` or `"gpu"`."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return "cpu" if jax.default_backend() == "cpu" else "gpu"
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+    import torch
+
+    return "gpu" if torch.cuda.is_available() or torch.backends.mps.is_available() else "cpu"
 
 
 def cores() -> int:
@@ -20,8 +37,8 @@ def keep_memory() -> bool:
     The GNU C library gives large blocks back to the system, which clears every page of them when
     they are wanted again: a sixth of a training step of ConvNeXt-T on TensorFlow and JAX. From
     here on the process keeps them; as a rule it needs no more memory for that, half as much again
-    where small blocks come to lie in a large one's place. Call it before the first model is built,
-    since JAX's threads allocate as they began. The command line does.
+    where threads keep a large block each. Call it before the first model is built, since JAX's
+    threads allocate as they began. The command line does.
 
     Returns:
         Whether this process' C library is one that could be told.

@@ -14,7 +14,7 @@ from keras_vitcnn.inference import onednn
 from keras_vitcnn.inference.fuse import snapshot
 from keras_vitcnn.inference.fuse_plan import is_functional
 from keras_vitcnn.inference.threads import parts, threads
-from keras_vitcnn.ops.convolution import device
+from keras_vitcnn.system import device
 
 BATCH_SIZES = {"cpu": 8, "gpu": 64}
 IN_FLIGHT = 2  # batches that were handed to the GPU and not yet fetched from it

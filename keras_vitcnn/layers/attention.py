@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_vitcnn.layers._register import register
-from keras_vitcnn.ops.convolution import device
+from keras_vitcnn.system import device
 
 
 @register

@@ -1,5 +1,6 @@
 """Numerics that Keras lacks or lowers badly."""
 
+from keras_vitcnn.ops.activation import gelu
 from keras_vitcnn.ops.convolution import conv2d, depthwise_conv2d, grouped_conv2d, lowering
 from keras_vitcnn.ops.linear import linear
 from keras_vitcnn.ops.resample import (
@@ -13,6 +14,7 @@ __all__ = [
     "bilinear_matrix",
     "conv2d",
     "depthwise_conv2d",
+    "gelu",
     "grouped_conv2d",
     "linear",
     "lowering",

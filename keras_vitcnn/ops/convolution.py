@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitcnn.ops.linear import add_bias, linear
+from keras_vitcnn.system import device
 
 # (operation, backend, device) -> lowering; what is not listed runs "native".
 LOWERINGS = {
@@ -58,21 +59,6 @@ def lowering(name: str) -> Iterator[None]:
         yield
     finally:
         _override.pop()
-
-
-def device() -> str:
-    """The kind of device that the backend computes on by default: `"cpu"` or `"gpu"`."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return "cpu" if jax.default_backend() == "cpu" else "gpu"
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-    import torch
-
-    return "gpu" if torch.cuda.is_available() or torch.backends.mps.is_available() else "cpu"
 
 
 def _chosen(operation: str) -> str:

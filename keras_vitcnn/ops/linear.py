@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_vitcnn.ops.activation import gelu
+
 
 def linear(
     x: Any, kernel: Any, bias: Any = None, activation: Callable[[Any], Any] | None = None
@@ -39,7 +41,9 @@ def linear(
         y = F.linear(x, ops.transpose(kernel), bias)
     else:
         y = add_bias(ops.matmul(x, kernel), bias)
-    if activation is not None:
+    if activation is keras.activations.gelu:
+        y = gelu(y)
+    elif activation is not None:
         y = activation(y)
     return ops.reshape(y, (*leading, y.shape[-1])) if flat else y
 

@@ -11,7 +11,7 @@ import pytest
 
 import keras_vitcnn as kv
 from keras_vitcnn.inference import onednn, threads
-from keras_vitcnn.ops.convolution import device
+from keras_vitcnn.system import device
 from tests import helpers
 
 TOLERANCE = 1e-4
