@@ -206,16 +206,15 @@ def _git(*arguments: str) -> str:
 
 def measured(step: Step, count: int) -> dict[str, Any]:
     """Seconds of each of `count` steps behind one that wakes the memory up."""
-    from keras_vitcnn.system import trim_memory
     from keras_vitcnn.training import measure
 
     step()
-    seconds = [measure.seconds(step) for _ in range(count)]
-    trim_memory()  # the others need it now
-    return {"seconds": seconds}
+    return {"seconds": [measure.seconds(step) for _ in range(count)]}
 
 
 def main() -> None:
+    from keras_vitcnn.system import trim_memory
+
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not get between the answers
     ready: dict[str, Step] = {}
@@ -232,6 +231,7 @@ def main() -> None:
             traceback.print_exc()
             text = " ".join(str(error).split())
             answer = {"failure": f"{type(error).__name__}: {text[:200]}"}
+        trim_memory()  # the others need it now
         print(json.dumps(answer), file=answers, flush=True)
 
 
