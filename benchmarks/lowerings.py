@@ -1,4 +1,4 @@
-"""Time every lowering of every convolution, and print the table of ops/convolution.py.
+"""Time every lowering of every convolution and linear map, and print the table of ops/lowerings.py.
 
     python -m benchmarks.lowerings [--backend jax] [--operations dense] [--xla] [--rounds 5]
 
@@ -42,6 +42,10 @@ CELLS = [
     ("dense", 1, 56, 256, 256, 2),
     ("dense", 1, 14, 480, 480, 1),  # EfficientNet-B0
     ("dense", 2, 28, 192, 192, 2),  # ConvNeXt-T between stages
+    ("linear", 1, 56, 96, 384, 1),  # and within: from channels to group width
+    ("linear", 1, 56, 384, 96, 1),
+    ("linear", 1, 14, 384, 1536, 1),
+    ("linear", 1, 7, 3072, 768, 1),
 ]
 
 
@@ -53,6 +57,8 @@ def convolution(cell: tuple) -> Callable[[Any, Any], Any]:
         return lambda x, k: ops.depthwise_conv2d(x, k, strides)
     if operation == "grouped":
         return lambda x, k: ops.grouped_conv2d(x, k, channels // width, strides)
+    if operation == "linear":
+        return lambda x, k: ops.linear(x, k)
     padding = "same" if strides == 1 else "valid"
     return lambda x, k: ops.conv2d(x, k, strides, padding)
 
@@ -65,6 +71,8 @@ def inputs(cell: tuple, dtype: str) -> list[Any]:
     last = 1 if operation == "depthwise" else channels
     taps = (kernel, kernel, channels if operation == "depthwise" else width, last)
     rng = np.random.default_rng(0)
+    if operation == "linear":
+        taps = (channels, width)
     shapes = ((BATCH, side, side, channels), taps)
     arrays = (rng.normal(size=shape).astype("float32") for shape in shapes)
     return [keras.ops.cast(keras.ops.convert_to_tensor(a), dtype) for a in arrays]
@@ -142,9 +150,9 @@ def wait_for(result: Any) -> None:
 
 def measure(cell: tuple, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Milliseconds: lowering -> {"forward", "backward"}, medians over rounds that take turns."""
-    from keras_vitcnn.ops.convolution import CHOICES
+    from keras_vitcnn.ops.lowerings import CHOICES, ONLY_TORCH
 
-    names = [n for n in CHOICES[cell[0]] if n != "view" or args.backend == "torch"]
+    names = [n for n in CHOICES[cell[0]] if n not in ONLY_TORCH or args.backend == "torch"]
     tensors, run = inputs(cell, args.dtype), convolution(cell)
     steps = {
         (name, way.__name__): compiled(way(run, name), args.xla)
@@ -182,8 +190,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     os.environ["KERAS_BACKEND"] = args.backend
-    from keras_vitcnn.ops.convolution import LOWERINGS
-    from keras_vitcnn.system import device
+    from keras_vitcnn.ops.lowerings import listed, places
+    from keras_vitcnn.system import device, processor
 
     RESULTS.parent.mkdir(exist_ok=True)
     totals: dict[str, dict[str, float]] = {}
@@ -202,6 +210,7 @@ def main() -> None:
             "device": device(),
             "dtype": args.dtype,
             "cpus": os.cpu_count(),
+            "processor": processor(),
             "cell": cell,
             "milliseconds": found,
         }
@@ -210,11 +219,10 @@ def main() -> None:
     print("\n# forward and backward of all shapes together, milliseconds")
     for operation, sums in totals.items():
         best = min(sums, key=lambda name: sums[name])
-        now = LOWERINGS.get((operation, args.backend, device()), "native")
+        now = listed(operation, args.backend)
         note = "" if best == now else f"  # the table has {now}: {sums[now]:.0f}"
-        print(
-            f'("{operation}", "{args.backend}", "{device()}"): "{best}",  # {sums[best]:.0f}{note}'
-        )
+        place = places()[0]
+        print(f'("{operation}", "{args.backend}", "{place}"): "{best}",  # {sums[best]:.0f}{note}')
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""What the system gives this process: devices, cores, and memory by way of the C library."""
+"""What this process runs on: devices, the processor, its cores, and the C library's memory."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+import platform
 import sys
+from pathlib import Path
 
 import keras
 
@@ -29,6 +32,29 @@ def device() -> str:
 def cores() -> int:
     """How many this process may use: not all of the machine's, where it was given some."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Its name, as its maker has it where the system says that."""
+    for line in cpuinfo().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def wide_amd() -> bool:
+    """Whether it is AMD's, with vectors of 512 bits, which Intel's MKL does not use there."""
+    return {"AuthenticAMD", "avx512f"} <= set(cpuinfo().split())
+
+
+@functools.cache
+def cpuinfo() -> str:
+    """What Linux says of the processors; nothing elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
 
 
 def keep_memory() -> bool:

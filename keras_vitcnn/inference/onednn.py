@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import keras
+
+from keras_vitcnn.system import cpuinfo
 
 # Of /proc/cpuinfo: by one of them TensorFlow turns oneDNN on unless it is told otherwise.
 FEATURES = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile"}
@@ -20,10 +21,7 @@ def available() -> bool:
     told = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
     if told:
         return told.lower() in ("1", "true")
-    try:
-        return not FEATURES.isdisjoint(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return False
+    return not FEATURES.isdisjoint(cpuinfo().split())
 
 
 def kind_of(layer: Any) -> type:

@@ -1,8 +1,9 @@
 """Numerics that Keras lacks or lowers badly."""
 
 from keras_vitcnn.ops.activation import gelu
-from keras_vitcnn.ops.convolution import conv2d, depthwise_conv2d, grouped_conv2d, lowering
+from keras_vitcnn.ops.convolution import conv2d, depthwise_conv2d, grouped_conv2d
 from keras_vitcnn.ops.linear import linear
+from keras_vitcnn.ops.lowerings import lowering
 from keras_vitcnn.ops.resample import (
     bilinear_matrix,
     resize_bilinear,

@@ -1,15 +1,7 @@
-"""Depthwise and grouped 2-D convolution, channels last, with one lowering per backend.
-
-The same mathematics runs many times faster or slower depending on how it is handed to a backend;
-`LOWERINGS` says which form runs where. Measured on 2 CPU cores, 8x56x56x96, 7x7 depthwise:
-TensorFlow's `Conv2D(groups=channels)` needs 273 ms where its depthwise kernel needs 2.6; XLA on the
-CPU (JAX) needs 117-270 ms for its own depthwise convolution and 3-7 for shifted multiply-adds.
-"""
+"""Depthwise, grouped and dense 2-D convolution, channels last, in the lowerings of lowerings.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -17,55 +9,13 @@ import numpy as np
 from keras import ops
 
 from keras_vitcnn.ops.linear import add_bias, linear
-from keras_vitcnn.system import device
+from keras_vitcnn.ops.lowerings import chosen
 
-# (operation, backend, device) -> lowering; what is not listed runs "native".
-LOWERINGS = {
-    ("depthwise", "jax", "cpu"): "shifted",
-    ("grouped", "tensorflow", "cpu"): "split",
-    ("grouped", "jax", "cpu"): "split",
-    ("depthwise", "torch", "cpu"): "view",
-    ("grouped", "torch", "cpu"): "view",
-    ("dense", "jax", "cpu"): "product",
-    ("dense", "torch", "cpu"): "view",
-}
-CHOICES = {
-    "depthwise": ("native", "shifted", "view"),
-    "grouped": ("native", "split", "view"),
-    "dense": ("native", "product", "view"),
-}
 # Compiling takes time for each convolution of a split, and RegNetZ has hundreds of narrow groups.
 MOST_PARTS = 32
-_override: list[str] = []
 
 Padding = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, of height and width
 NO_PADDING: Padding = ((0, 0), (0, 0))
-
-
-@contextmanager
-def lowering(name: str) -> Iterator[None]:
-    """Force one lowering for every convolution traced inside the block.
-
-    Args:
-        name: `"native"`, `"shifted"` (depthwise only), `"split"` (grouped only), `"product"` (dense
-            only; native where windows overlap) or `"view"` (on PyTorch only; elsewhere native). An
-            operation that does not know the name keeps its own choice.
-    """
-    known = sorted({choice for choices in CHOICES.values() for choice in choices})
-    if name not in known:
-        raise ValueError(f"`name` must be one of {known}. Received: name={name!r}")
-    _override.append(name)
-    try:
-        yield
-    finally:
-        _override.pop()
-
-
-def _chosen(operation: str) -> str:
-    if _override and _override[-1] in CHOICES[operation]:
-        only_torch = _override[-1] == "view" and keras.backend.backend() != "torch"
-        return "native" if only_torch else _override[-1]
-    return LOWERINGS.get((operation, keras.backend.backend(), device()), "native")
 
 
 def symmetric_padding(kernel_size: int) -> tuple[int, int]:
@@ -134,11 +84,11 @@ def conv2d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid", bias: 
         bias: (filters,), added to the result.
     """
     kernel = ops.convert_to_tensor(kernel)
-    chosen, size = _chosen("dense"), kernel.shape[0]
-    if chosen == "product" and (size == 1 or (size == strides and padding == "valid")):
+    name, size = chosen("dense"), kernel.shape[0]
+    if name == "product" and (size == 1 or (size == strides and padding == "valid")):
         x = x[:, ::strides, ::strides] if size == 1 else _windows(x, size)
         return linear(x, ops.reshape(kernel, (-1, kernel.shape[-1])), bias)
-    if chosen == "view":
+    if name == "view":
         pads = _same_padding_of(x, size, strides) if padding == "same" else NO_PADDING
         return _viewed(x, kernel, strides, pads, bias=bias)
     return add_bias(ops.conv(x, kernel, strides, padding, data_format="channels_last"), bias)
@@ -170,7 +120,7 @@ def depthwise_conv2d(
         (b, ceil(h / strides), ceil(w / strides), c) for odd `k`.
     """
     kernel = ops.convert_to_tensor(kernel)
-    if _chosen("depthwise") == "view":
+    if chosen("depthwise") == "view":
         both = symmetric_padding(kernel.shape[0])
         pads = _same_padding_of(x, kernel.shape[0], strides) if asymmetric else (both, both)
         kernel = ops.transpose(kernel, (0, 1, 3, 2))
@@ -179,7 +129,7 @@ def depthwise_conv2d(
 
 
 def _depthwise(x: Any, kernel: Any, strides: int, asymmetric: bool) -> Any:
-    if _chosen("depthwise") == "shifted":
+    if chosen("depthwise") == "shifted":
         if strides == 1 and not isinstance(x, keras.KerasTensor):
             return _shifted_with_gradient(x, kernel)
         return _shifted_depthwise(x, kernel, strides, asymmetric)
@@ -258,7 +208,7 @@ def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1, bias: Any
         strides: along both axes.
         bias: (filters,), added to the result.
     """
-    if _chosen("grouped") == "view":
+    if chosen("grouped") == "view":
         both = symmetric_padding(kernel.shape[0])
         return _viewed(x, ops.convert_to_tensor(kernel), strides, (both, both), groups, bias)
     return add_bias(_grouped(x, kernel, groups, strides), bias)
@@ -266,7 +216,7 @@ def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1, bias: Any
 
 def _grouped(x: Any, kernel: Any, groups: int, strides: int) -> Any:
     x = pad2d(x, *symmetric_padding(kernel.shape[0]))
-    if _chosen("grouped") == "split":
+    if chosen("grouped") == "split":
         count = max(part for part in range(1, MOST_PARTS + 1) if groups % part == 0)
         kernels = ops.split(kernel, count, axis=-1)
         if count < groups:

@@ -9,6 +9,9 @@ import keras
 from keras import ops
 
 from keras_vitcnn.ops.activation import gelu
+from keras_vitcnn.ops.lowerings import chosen
+
+FEWEST_ROWS = 128  # below, what a convolution does to its kernel first takes longer than it saves
 
 
 def linear(
@@ -17,10 +20,11 @@ def linear(
     """activation(x @ kernel + bias).
 
     Keras adds the bias to the finished product and applies the activation to that: two to six more
-    walks over the largest tensors of a model. PyTorch adds the bias within the product; TensorFlow
-    joins all three (exact GELU included) where the product is one of matrices and nothing is
-    reshaped in between. XLA joins them by itself, but its gradient of a product takes half the time
-    where that is one of matrices.
+    walks over the largest tensors of a model. PyTorch adds the bias within the product; where MKL
+    leaves half the width of AMD's processors unused, oneDNN's convolution of single positions does
+    not. TensorFlow joins all three (exact GELU included) where the product is one of matrices and
+    nothing is reshaped in between. XLA joins them by itself, but its gradient of a product takes
+    half the time where that is one of matrices.
 
     Args:
         x: (..., c).
@@ -34,18 +38,35 @@ def linear(
         sides = x.shape[1:-1]
         leading = ops.shape(x)[:-1] if None in sides else (-1, *sides)
         x = ops.reshape(x, (-1, x.shape[-1]))
-    if backend == "torch":
-        import torch.nn.functional as F
-
-        bias = None if bias is None else ops.convert_to_tensor(bias)
-        y = F.linear(x, ops.transpose(kernel), bias)
-    else:
-        y = add_bias(ops.matmul(x, kernel), bias)
+    product = _of_torch if backend == "torch" else _of_matrices
+    y = product(x, kernel, bias)
     if activation is keras.activations.gelu:
         y = gelu(y)
     elif activation is not None:
         y = activation(y)
     return ops.reshape(y, (*leading, y.shape[-1])) if flat else y
+
+
+def _of_torch(x: Any, kernel: Any, bias: Any) -> Any:
+    import torch
+    import torch.nn.functional as F
+
+    kernel = ops.convert_to_tensor(kernel)
+    bias = None if bias is None else ops.convert_to_tensor(bias)
+    if chosen("linear") == "convolution" and x.device.type == "cpu" and x.dtype == torch.float32:
+        exporting = torch.compiler.is_exporting() or torch.jit.is_tracing()
+        if not exporting and x.shape[:-1].numel() >= FEWEST_ROWS:
+            # One image of one row, whose memory is channels last. Transposed, since such a
+            # convolution's kernel is (c, units, 1, 1): the others' would have to be copied. The
+            # dilation means nothing here, but without it one thread alone is given to MKL again.
+            image = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
+            y = F.conv_transpose2d(image, kernel[:, :, None, None], bias, dilation=(2, 1))
+            return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+    return F.linear(x, kernel.T, bias)
+
+
+def _of_matrices(x: Any, kernel: Any, bias: Any) -> Any:
+    return add_bias(ops.matmul(x, kernel), bias)
 
 
 def add_bias(y: Any, bias: Any = None) -> Any:

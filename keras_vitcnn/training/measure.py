@@ -6,7 +6,6 @@ import gc
 import importlib.metadata
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import keras
 
-from keras_vitcnn.system import cores, trim_memory
+from keras_vitcnn.system import cores, processor, trim_memory
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -133,7 +132,7 @@ def machine() -> dict[str, str]:
     """What to print beside a figure: processor, cores, accelerator, system and versions."""
     versions = {name: _version(name) for name in PACKAGES}
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(cores()),
         "accelerator": accelerator() or "none",
         "system": platform.platform(terse=True),
@@ -150,11 +149,3 @@ def _version(package: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return ""
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
