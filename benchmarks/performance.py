@@ -35,7 +35,8 @@ A ratio is the median of the rounds' ratios; images per second are the batch siz
 of a step, of which the table has the median over the rounds, and the lowest and the highest round
 in brackets. Where a library can be run in several ways, the ratios take its fastest; so they do
 with ours. A step of training is a forward and a backward pass and an update by AdamW; everybody's
-process keeps the memory that a step frees (`kv.training.keep_memory()`).
+process keeps the memory that a step frees (`kv.training.keep_memory()`). Ratios hold for the
+processor that they were measured on: [the notes](speed-notes.md) have those of another one.
 """
 
 
@@ -186,11 +187,16 @@ def compared(target: Target, lines: list[Line]) -> Comparison | None:
 def page(lines: list[Line]) -> str:
     """The whole page."""
     parts = [INTRODUCTION, "## Goals\n", _goals(lines)]
+    everywhere = _processors(lines)
     for name, architecture in ARCHITECTURES.items():
         for mode in architecture.modes:
             found = series(lines, model=name, mode=mode)
             if found:
-                parts += [f"## {name}: {TITLES[mode]}\n", _speeds(list(found.values()), mode)]
+                parts.append(f"## {name}: {TITLES[mode]}\n")
+                here = _processors(lines, model=name, mode=mode)
+                if here != everywhere:  # a ratio holds for its processor
+                    parts.append(f"On {', '.join(here)}.\n")
+                parts.append(_speeds(list(found.values()), mode))
     parts += ["## The machine\n", _settings(lines)]
     return "\n".join(parts)
 
@@ -200,6 +206,16 @@ TITLES = {
     TRAINING: "a step of training",
     START: "building and the first call",
 }
+
+
+def _processors(lines: list[Line], **group: Any) -> list[str]:
+    """On which a group (`model`, `mode`, ...) was measured; everything if none is named."""
+    found = (
+        line["machine"]["processor"]
+        for line in lines
+        if "machine" in line and group.items() <= line.items()
+    )
+    return list(dict.fromkeys(found))
 
 
 def _settings(lines: list[Line]) -> str:

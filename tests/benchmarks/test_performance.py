@@ -117,6 +117,21 @@ def test_a_start_is_given_in_seconds():
     assert "| keras_vitcnn | jax | jit | 4.00 (3.00 to 5.00) | 3 |" in page
 
 
+def test_who_ran_on_another_processor_is_told():
+    found = [
+        *lines(OURS, "jax", "jit", 1.0),
+        *lines(OURS, "jax", "jit", 1.0, model="ResNet-50"),
+    ]
+    assert "\nOn a processor" not in performance.page(found)
+    found += [
+        line | {"machine": {"processor": "another"}} if "machine" in line else line
+        for line in lines(OURS, "jax", "jit", 1.0, model="ViT-S")
+    ]
+    page = performance.page(found)
+    assert "## ResNet-50: inference\n\nOn a processor.\n" in page
+    assert "## ViT-S: inference\n\nOn another.\n" in page
+
+
 def test_every_library_that_has_a_model_takes_part():
     names = {str(one) for one in contenders(ARCHITECTURES["ConvNeXt-T"], INFERENCE)}
     assert {"keras_vitcnn, jax, jit", "keras_vitcnn, torch, predictor"} <= names
