@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vitcnn.inference import onednn
+from keras_vitcnn.inference import onednn, torch_graph
 from keras_vitcnn.inference.fuse import snapshot
 from keras_vitcnn.inference.fuse_plan import is_functional
 from keras_vitcnn.inference.threads import parts, threads
@@ -198,7 +198,8 @@ def _torch(model: keras.Model) -> Callable[[np.ndarray], Run]:
             # Finding its way through the layers takes Keras 0.1 s for a ConvNeXt-T at every call. A
             # C++ compiler's work (`torch.compile`) wins a tenth more and takes a minute.
             with torch.inference_mode():
-                run = _folded(make_fx(forward)(keras.ops.convert_to_tensor(batch)))
+                graph = make_fx(forward)(keras.ops.convert_to_tensor(batch))
+                run = torch_graph.optimized(graph)
 
         def predict(images: np.ndarray) -> Any:
             with torch.inference_mode():
@@ -207,36 +208,6 @@ def _torch(model: keras.Model) -> Callable[[np.ndarray], Run]:
         return predict
 
     return compiled
-
-
-def _folded(graph: Any) -> Any:
-    """The traced graph (`torch.fx.GraphModule`) with what depends on weights alone worked out.
-
-    Above all their layout: a kernel of Keras (k, k, c, filters) would be laid out anew for oneDNN
-    at every call.
-    """
-    import torch
-
-    convolution = torch.ops.aten.convolution.default
-    known: dict[Any, Any] = {}  # node -> its value
-    for node in graph.graph.nodes:
-        needs = node.all_input_nodes
-        if node.op == "get_attr":
-            known[node] = getattr(graph, node.target)
-        elif node.op == "call_function" and needs and known.keys() >= set(needs):
-            args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.get)
-            known[node] = node.target(*args, **kwargs)
-        else:
-            for need in [need for need in needs if need in known and need.op != "get_attr"]:
-                value, name = known[need], f"_folded_{need.name}"
-                if node.target is convolution and need is node.args[1]:
-                    value = value.contiguous(memory_format=torch.channels_last)
-                graph.register_buffer(name, value)
-                with graph.graph.inserting_before(node):
-                    node.replace_input_with(need, graph.graph.get_attr(name))
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return graph
 
 
 _COMPILERS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}

@@ -44,9 +44,9 @@ def lowering(name: str) -> Iterator[None]:
 
     Args:
         name: `"native"`, `"shifted"` (depthwise only), `"split"` (grouped only), `"product"` (dense
-            only; native where windows overlap), `"view"` or `"convolution"` (of linear maps; both
-            on PyTorch only, elsewhere native). An operation that does not know the name keeps its
-            own choice.
+            only; where windows overlap `"view"` or native), or, elsewhere than on PyTorch native,
+            `"view"` and `"convolution"` (of linear maps). An operation that does not know the name
+            keeps its own choice.
     """
     known = sorted({choice for choices in CHOICES.values() for choice in choices})
     if name not in known:

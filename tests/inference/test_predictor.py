@@ -291,34 +291,3 @@ def test_tensorflow_runs_it_as_one_operation(shape: tuple) -> None:
 def test_other_norms_stay(options: dict[str, Any]) -> None:
     norm = layer_norm((5, 6, 8), **options).layers[-1]
     assert onednn.kind_of(norm) is keras.layers.LayerNormalization
-
-
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's graph")
-def test_weights_are_laid_out_once() -> None:
-    import torch
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    from keras_vitcnn.inference.predictor import _folded
-
-    image = keras.Input((8, 8, 4))
-    y = kv.layers.Conv2D(6, 3, use_bias=False)(image)
-    y = keras.layers.LayerNormalization()(kv.layers.DepthwiseConv2D(3)(y))
-    model = keras.Model(image, keras.layers.Dense(2)(y))
-    images = torch.rand(2, 8, 8, 4)
-    with torch.inference_mode():
-        graph = make_fx(lambda images: model(images, training=False))(images)
-        expected = graph(images)
-        folded = _folded(graph)
-        np.testing.assert_array_equal(folded(images).numpy(), expected.numpy())
-    weights = [node for node in folded.graph.nodes if node.op == "get_attr"]
-    assert weights
-    for node in folded.graph.nodes:
-        if node.op == "call_function":
-            assert not set(node.all_input_nodes) <= set(weights), node.format_node()
-    kernels = [
-        getattr(folded, node.args[1].target)
-        for node in folded.graph.nodes
-        if node.target is torch.ops.aten.convolution.default
-    ]
-    assert len(kernels) >= 2
-    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)

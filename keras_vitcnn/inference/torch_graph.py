@@ -1,0 +1,163 @@
+"""A traced graph of PyTorch's operations (`torch.fx.GraphModule`), made faster on CPUs.
+
+What depends on weights alone is worked out once, and a linear map or convolution and the activation
+behind it become one oneDNN call, whose weights lie as that wants them: the operations that
+`torch.compile` uses, without its compiler. Otherwise PyTorch lays kernels out anew at every call,
+and gives some of them to MKL (ops/linear.py).
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+FEWEST_ROWS = 32  # of a linear map; below, PyTorch's own is as fast
+
+
+def optimized(graph: Any) -> Any:
+    """The graph itself, changed in place: the same answers, within rounding."""
+    _fold(graph)
+    if available():
+        _join(graph)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def available() -> bool:
+    """Whether this PyTorch has oneDNN's joined operations for this processor."""
+    import torch
+
+    return (
+        platform.machine().lower() in ("x86_64", "amd64")
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
+def _fold(graph: Any) -> None:
+    """What weights alone decide becomes a constant."""
+    from torch.fx.node import map_arg
+
+    known: dict[Any, Any] = {}  # node -> its value
+    for node in graph.graph.nodes:
+        needs = node.all_input_nodes
+        if node.op == "get_attr":
+            known[node] = getattr(graph, node.target)
+        elif node.op == "call_function" and needs and known.keys() >= set(needs):
+            args, kwargs = map_arg((node.args, node.kwargs), known.get)
+            known[node] = node.target(*args, **kwargs)
+        else:
+            for need in [need for need in needs if need in known and need.op != "get_attr"]:
+                with graph.graph.inserting_before(node):
+                    node.replace_input_with(need, _constant(graph, need.name, known[need]))
+
+
+def _constant(graph: Any, name: str, value: Any) -> Any:
+    graph.register_buffer(f"_folded_{name}", value)
+    return graph.graph.get_attr(f"_folded_{name}")
+
+
+def _join(graph: Any) -> None:
+    """Each product or convolution by weights, and its activation, as one call of oneDNN."""
+    import torch
+
+    aten = torch.ops.aten
+    makers = {
+        aten.mm.default: _product,
+        aten.addmm.default: _product,
+        aten.convolution.default: _convolution,
+    }
+    for node in list(graph.graph.nodes):
+        make = makers.get(node.target)
+        if make is None or node.meta["tensor_meta"].dtype != torch.float32:
+            continue
+        behind, activation = _activation_behind(node)
+        with graph.graph.inserting_before(node):
+            joined = make(graph, node, activation)
+        if joined is None:
+            continue
+        joined.meta = node.meta
+        node.replace_all_uses_with(joined)
+        graph.graph.erase_node(node)
+        if behind is not None:
+            behind.replace_all_uses_with(behind.args[0])
+            graph.graph.erase_node(behind)
+
+
+def _activation_behind(node: Any) -> tuple[Any, tuple[str, list[float], str]]:
+    """The activation that alone uses a result, perhaps as another view, and oneDNN's name of it."""
+    import torch
+
+    aten = torch.ops.aten
+    views = (aten.permute.default, aten.view.default, aten._unsafe_view.default)
+    names = {aten.relu.default: "relu", aten.silu.default: "swish", aten.sigmoid.default: "sigmoid"}
+    while len(node.users) == 1:
+        (node,) = node.users
+        if node.target in names:
+            return node, (names[node.target], [], "")
+        if node.target is aten.gelu.default:
+            return node, ("gelu", [], node.kwargs.get("approximate", "none"))
+        if node.target is aten.hardtanh.default and len(node.args) == 3:
+            return node, ("hardtanh", list(node.args[1:]), "")
+        if node.target not in views:
+            break
+    return None, ("none", [], "")
+
+
+def _product(graph: Any, node: Any, activation: tuple[str, list[float], str]) -> Any:
+    """x @ kernel + bias as oneDNN's; `None` where PyTorch's own is as good."""
+    *bias, x, kernel = node.args
+    if kernel.op != "get_attr" or node.kwargs or node.meta["tensor_meta"].shape[0] < FEWEST_ROWS:
+        return None
+    weights = getattr(graph, kernel.target).T
+    return _linear(graph, node, x, weights, bias[0] if bias else None, activation)
+
+
+def _convolution(graph: Any, node: Any, activation: tuple[str, list[float], str]) -> Any:
+    """A convolution as oneDNN's, that of single positions (ops/linear.py) as its product."""
+    import torch
+
+    aten = torch.ops.aten
+    x, kernel, bias, strides, padding, dilation, transposed, _, groups = node.args
+    if kernel.op != "get_attr":
+        return None
+    weights = getattr(graph, kernel.target)
+    if transposed:
+        if (
+            weights.shape[2:] != (1, 1)
+            or strides != [1, 1]
+            or groups != 1
+            or x.meta["tensor_meta"].shape[:3:2] != (1, 1)
+        ):
+            return None
+        call, (channels, units) = graph.graph.call_function, weights.shape[:2]
+        rows = call(aten.permute.default, (x, [0, 2, 3, 1]))
+        rows = call(aten.view.default, (rows, [-1, channels]))
+        rows = _linear(graph, node, rows, weights[:, :, 0, 0].T, bias, activation)
+        rows = call(aten.view.default, (rows, [1, 1, -1, units]))
+        return call(aten.permute.default, (rows, [0, 3, 1, 2]))
+    size = list(x.meta["tensor_meta"].shape)
+    packed = torch.ops.mkldnn._reorder_convolution_weight(
+        weights.contiguous(), padding, strides, dilation, groups, size
+    )
+    constant = _constant(graph, node.name, packed)
+    return graph.graph.call_function(
+        torch.ops.mkldnn._convolution_pointwise.default,
+        (x, constant, bias, padding, strides, dilation, groups, *activation),
+    )
+
+
+def _linear(
+    graph: Any, node: Any, x: Any, weights: Any, bias: Any, activation: tuple[str, list[float], str]
+) -> Any:
+    """x (..., c) by weights (units, c)."""
+    import torch
+
+    count = node.meta["tensor_meta"].shape.numel() // len(weights)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weights.contiguous(), count)
+    return graph.graph.call_function(
+        torch.ops.mkldnn._linear_pointwise.default,
+        (x, _constant(graph, node.name, packed), bias, *activation),
+    )

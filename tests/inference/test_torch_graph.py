@@ -1,0 +1,110 @@
+"""PyTorch's traced graphs give the same with weights laid out once and activations joined."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vitcnn as kv
+from keras_vitcnn.inference import torch_graph
+from tests import helpers
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's graphs")
+SIDE = 16
+
+
+def functions(graph):
+    return [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+
+
+def traced(function, *arrays):
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with torch.inference_mode():
+        return make_fx(function)(*map(torch.from_numpy, arrays))
+
+
+def checked(function, images, tolerance=1e-5):
+    """The graph of a function of images, the same made faster, and whether they agree."""
+    import torch
+
+    plain, faster = traced(function, images), torch_graph.optimized(traced(function, images))
+    with torch.inference_mode():
+        for given in (images, images[::-1].copy()):
+            expected = plain(torch.from_numpy(given)).numpy()
+            found = faster(torch.from_numpy(given)).numpy()
+            scale = np.abs(expected).max()
+            np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
+    return plain, faster
+
+
+def images(channels=3, batch=2):
+    shape = (batch, SIDE, SIDE, channels)
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+@pytest.mark.skipif(not torch_graph.available(), reason="no joined operations here")
+@pytest.mark.parametrize("amd", [True, False])
+@pytest.mark.parametrize("name", ["relu", "relu6", "silu", "gelu", "gelu_tanh", "sigmoid", None])
+def test_an_activation_becomes_part_of_what_is_in_front_of_it(name, amd, monkeypatch):
+    monkeypatch.setattr("keras_vitcnn.ops.lowerings.wide_amd", lambda: amd)
+    activation = {
+        "gelu_tanh": lambda x: keras.activations.gelu(x, approximate=True),
+        None: lambda x: x,
+    }.get(name) or getattr(keras.activations, name)
+    image = keras.Input((SIDE, SIDE, 4))
+    y = activation(kv.layers.Conv2D(6, 3, padding="same")(image))
+    y = activation(kv.layers.DepthwiseConv2D(3)(y))
+    y = activation(kv.layers.Conv2D(8, 1)(y))
+    y = activation(kv.layers.Dense(5, use_bias=False)(y))
+    model = keras.Model(image, kv.layers.Dense(7)(y))
+    helpers.randomize(model)
+    plain, faster = checked(lambda images: model(images, training=False), images(4))
+    left = functions(faster)
+    assert sum("_pointwise" in one for one in left) == 5
+    views = ("_pointwise", "permute", "view", "alias", "lift_fresh", "pad")
+    others = {one for one in left if not any(view in one for view in views)}
+    assert not others
+    assert len(left) < len(functions(plain))
+
+
+@pytest.mark.skipif(not torch_graph.available(), reason="no joined operations here")
+def test_a_result_that_others_use_too_keeps_its_activation_apart():
+    image = keras.Input((SIDE, SIDE, 4))
+    y = kv.layers.Conv2D(4, 3, padding="same")(image)
+    model = keras.Model(image, keras.activations.relu(y) + y)
+    _, faster = checked(lambda images: model(images, training=False), images(4))
+    assert sum("relu" in one for one in functions(faster)) == 1
+
+
+def test_products_without_weights_or_of_other_types_stay():
+    def function(x):
+        rows = keras.ops.reshape(x, (-1, x.shape[-1]))
+        square = keras.ops.matmul(keras.ops.transpose(rows), rows)
+        weights = keras.ops.ones((3, 2), "float64")
+        doubled = keras.ops.matmul(keras.ops.cast(rows, "float64"), weights)
+        return keras.ops.sum(square) + keras.ops.cast(keras.ops.sum(doubled), "float32")
+
+    _, faster = checked(function, images())
+    assert not any("_pointwise" in one for one in functions(faster))
+
+
+def test_what_weights_alone_decide_is_a_constant(monkeypatch):
+    monkeypatch.setattr(torch_graph, "available", lambda: False)
+    image = keras.Input((SIDE, SIDE, 3))
+    y = kv.layers.Conv2D(6, 3, use_bias=False)(image)
+    y = keras.layers.LayerNormalization()(kv.layers.DepthwiseConv2D(3)(y))
+    model = keras.Model(image, keras.layers.Dense(2)(y))
+    _, faster = checked(lambda images: model(images, training=False), images(), tolerance=0)
+    constants = {node for node in faster.graph.nodes if node.op == "get_attr"}
+    assert constants
+    for node in faster.graph.nodes:
+        if node.op == "call_function":
+            assert not set(node.all_input_nodes) <= constants, node.format_node()
+
+
+@pytest.mark.parametrize("name", sorted(helpers.TINY))
+def test_every_family_gives_the_same(name):
+    model = kv.build(helpers.TINY[name], input_shape=(SIDE, SIDE, 3), classes=5)
+    helpers.randomize(model)
+    checked(lambda images: model(images, training=False), images(), tolerance=1e-4)
