@@ -117,10 +117,10 @@ def predictor(model: keras.Model, batch_size: int | None = None) -> Predictor:
     """The fastest function of NumPy arrays that this backend and device make of a model.
 
     Norms are folded (`fuse`), the whole is compiled once (JAX: XLA; TensorFlow: a graph, on GPUs by
-    XLA; PyTorch: a sequence of operations without Keras between them, on GPUs `torch.compile`), and
-    every batch has the same size, the last one filled up, so that nothing is compiled again. On
-    CPUs the cores share a batch: each predicts a part of it, of four images or more. Its weights
-    are those of the moment.
+    XLA; PyTorch: a sequence of operations without Keras between them, each product with its
+    activation, on GPUs `torch.compile`), and every batch has the same size, the last one filled up,
+    so that nothing is compiled again. On CPUs the cores share a batch: each predicts a part of it,
+    of four images or more. Its weights are those of the moment.
 
     Args:
         model: built, with one input.

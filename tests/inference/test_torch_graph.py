@@ -25,7 +25,7 @@ def traced(function, *arrays):
 
 
 def checked(function, images, tolerance=1e-5):
-    """The graph of a function of images, the same made faster, and whether they agree."""
+    """The faster graph of a function of images, found to agree with the plain one."""
     import torch
 
     plain, faster = traced(function, images), torch_graph.optimized(traced(function, images))
@@ -35,7 +35,7 @@ def checked(function, images, tolerance=1e-5):
             found = faster(torch.from_numpy(given)).numpy()
             scale = np.abs(expected).max()
             np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
-    return plain, faster
+    return faster
 
 
 def images(channels=3, batch=2):
@@ -59,13 +59,12 @@ def test_an_activation_becomes_part_of_what_is_in_front_of_it(name, amd, monkeyp
     y = activation(kv.layers.Dense(5, use_bias=False)(y))
     model = keras.Model(image, kv.layers.Dense(7)(y))
     helpers.randomize(model)
-    plain, faster = checked(lambda images: model(images, training=False), images(4))
+    faster = checked(lambda images: model(images, training=False), images(4))
     left = functions(faster)
     assert sum("_pointwise" in one for one in left) == 5
     views = ("_pointwise", "permute", "view", "alias", "lift_fresh", "pad")
     others = {one for one in left if not any(view in one for view in views)}
     assert not others
-    assert len(left) < len(functions(plain))
 
 
 @pytest.mark.skipif(not torch_graph.available(), reason="no joined operations here")
@@ -73,7 +72,7 @@ def test_a_result_that_others_use_too_keeps_its_activation_apart():
     image = keras.Input((SIDE, SIDE, 4))
     y = kv.layers.Conv2D(4, 3, padding="same")(image)
     model = keras.Model(image, keras.activations.relu(y) + y)
-    _, faster = checked(lambda images: model(images, training=False), images(4))
+    faster = checked(lambda images: model(images, training=False), images(4))
     assert sum("relu" in one for one in functions(faster)) == 1
 
 
@@ -85,7 +84,7 @@ def test_products_without_weights_or_of_other_types_stay():
         doubled = keras.ops.matmul(keras.ops.cast(rows, "float64"), weights)
         return keras.ops.sum(square) + keras.ops.cast(keras.ops.sum(doubled), "float32")
 
-    _, faster = checked(function, images())
+    faster = checked(function, images())
     assert not any("_pointwise" in one for one in functions(faster))
 
 
@@ -95,7 +94,7 @@ def test_what_weights_alone_decide_is_a_constant(monkeypatch):
     y = kv.layers.Conv2D(6, 3, use_bias=False)(image)
     y = keras.layers.LayerNormalization()(kv.layers.DepthwiseConv2D(3)(y))
     model = keras.Model(image, keras.layers.Dense(2)(y))
-    _, faster = checked(lambda images: model(images, training=False), images(), tolerance=0)
+    faster = checked(lambda images: model(images, training=False), images(), tolerance=0)
     constants = {node for node in faster.graph.nodes if node.op == "get_attr"}
     assert constants
     for node in faster.graph.nodes:
