@@ -10,6 +10,10 @@ from tests import helpers
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's graphs")
 SIDE = 16
+joined = pytest.mark.skipif(
+    keras.backend.backend() != "torch" or not torch_graph.available(),
+    reason="PyTorch has no joined operations for this processor",
+)
 
 
 def functions(graph):
@@ -43,7 +47,7 @@ def images(channels=3, batch=2):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
-@pytest.mark.skipif(not torch_graph.available(), reason="no joined operations here")
+@joined
 @pytest.mark.parametrize("amd", [True, False])
 @pytest.mark.parametrize("name", ["relu", "relu6", "silu", "gelu", "gelu_tanh", "sigmoid", None])
 def test_an_activation_becomes_part_of_what_is_in_front_of_it(name, amd, monkeypatch):
@@ -67,7 +71,7 @@ def test_an_activation_becomes_part_of_what_is_in_front_of_it(name, amd, monkeyp
     assert not others
 
 
-@pytest.mark.skipif(not torch_graph.available(), reason="no joined operations here")
+@joined
 def test_a_result_that_others_use_too_keeps_its_activation_apart():
     image = keras.Input((SIDE, SIDE, 4))
     y = kv.layers.Conv2D(4, 3, padding="same")(image)
