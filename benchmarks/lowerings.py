@@ -58,7 +58,7 @@ def convolution(cell: tuple) -> Callable[[Any, Any], Any]:
     if operation == "grouped":
         return lambda x, k: ops.grouped_conv2d(x, k, channels // width, strides)
     if operation == "linear":
-        return lambda x, k: ops.linear(x, k)
+        return ops.linear
     padding = "same" if strides == 1 else "valid"
     return lambda x, k: ops.conv2d(x, k, strides, padding)
 
@@ -70,9 +70,9 @@ def inputs(cell: tuple, dtype: str) -> list[Any]:
     operation, kernel, side, channels, width, _strides = cell
     last = 1 if operation == "depthwise" else channels
     taps = (kernel, kernel, channels if operation == "depthwise" else width, last)
-    rng = np.random.default_rng(0)
     if operation == "linear":
         taps = (channels, width)
+    rng = np.random.default_rng(0)
     shapes = ((BATCH, side, side, channels), taps)
     arrays = (rng.normal(size=shape).astype("float32") for shape in shapes)
     return [keras.ops.cast(keras.ops.convert_to_tensor(a), dtype) for a in arrays]

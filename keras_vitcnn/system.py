@@ -42,6 +42,11 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def x86() -> bool:
+    """Whether it is one of Intel's kind, of 64 bits."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
 @functools.cache
 def wide_amd() -> bool:
     """Whether it is AMD's, with vectors of 512 bits, which Intel's MKL does not use there."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 from typing import Any
 
 import keras
 
-from keras_vitcnn.system import cpuinfo
+from keras_vitcnn.system import cpuinfo, x86
 
 # Of /proc/cpuinfo: by one of them TensorFlow turns oneDNN on unless it is told otherwise.
 FEATURES = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile"}
@@ -16,7 +15,7 @@ FEATURES = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile"}
 
 def available() -> bool:
     """Whether TensorFlow computes with oneDNN on this processor; `False` where nobody knows."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
+    if not x86():
         return False
     told = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
     if told:

@@ -8,8 +8,9 @@ and gives some of them to MKL (ops/linear.py).
 
 from __future__ import annotations
 
-import platform
 from typing import Any
+
+from keras_vitcnn.system import x86
 
 FEWEST_ROWS = 32  # of a linear map; below, PyTorch's own is as fast
 
@@ -29,7 +30,7 @@ def available() -> bool:
     import torch
 
     return (
-        platform.machine().lower() in ("x86_64", "amd64")
+        x86()
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -116,34 +117,30 @@ def _product(graph: Any, node: Any, activation: tuple[str, list[float], str]) ->
 
 
 def _convolution(graph: Any, node: Any, activation: tuple[str, list[float], str]) -> Any:
-    """A convolution as oneDNN's, that of single positions (ops/linear.py) as its product."""
+    """A 2-D convolution as oneDNN's, that of single positions (ops/linear.py) as its product."""
     import torch
 
-    aten = torch.ops.aten
-    x, kernel, bias, strides, padding, dilation, transposed, _, groups = node.args
-    if kernel.op != "get_attr":
+    aten, call = torch.ops.aten, graph.graph.call_function
+    x, kernel, bias, strides, padding, dilation, transposed, more, groups = node.args
+    if kernel.op != "get_attr" or len(strides) != 2:
         return None
     weights = getattr(graph, kernel.target)
     if transposed:
-        if (
-            weights.shape[2:] != (1, 1)
-            or strides != [1, 1]
-            or groups != 1
-            or x.meta["tensor_meta"].shape[:3:2] != (1, 1)
-        ):
+        batch, units, height, width = node.meta["tensor_meta"].shape
+        single = weights.shape[2:] == (1, 1) and strides == [1, 1] and not any(padding + more)
+        if not single or groups != 1 or batch * height != 1:  # not one row, as ops/linear.py's
             return None
-        call, (channels, units) = graph.graph.call_function, weights.shape[:2]
         rows = call(aten.permute.default, (x, [0, 2, 3, 1]))
-        rows = call(aten.view.default, (rows, [-1, channels]))
+        rows = call(aten.view.default, (rows, [width, len(weights)]))
         rows = _linear(graph, node, rows, weights[:, :, 0, 0].T, bias, activation)
-        rows = call(aten.view.default, (rows, [1, 1, -1, units]))
+        rows = call(aten.view.default, (rows, [1, 1, width, units]))
         return call(aten.permute.default, (rows, [0, 3, 1, 2]))
     size = list(x.meta["tensor_meta"].shape)
     packed = torch.ops.mkldnn._reorder_convolution_weight(
         weights.contiguous(), padding, strides, dilation, groups, size
     )
     constant = _constant(graph, node.name, packed)
-    return graph.graph.call_function(
+    return call(
         torch.ops.mkldnn._convolution_pointwise.default,
         (x, constant, bias, padding, strides, dilation, groups, *activation),
     )

@@ -88,7 +88,7 @@ def conv2d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid", bias: 
     if name == "product" and (size == 1 or (size == strides and padding == "valid")):
         x = x[:, ::strides, ::strides] if size == 1 else _windows(x, size)
         return linear(x, ops.reshape(kernel, (-1, kernel.shape[-1])), bias)
-    if name == "view" or (name == "product" and keras.backend.backend() == "torch"):
+    if name != "native" and keras.backend.backend() == "torch":
         pads = _same_padding_of(x, size, strides) if padding == "same" else NO_PADDING
         return _viewed(x, kernel, strides, pads, bias=bias)
     return add_bias(ops.conv(x, kernel, strides, padding, data_format="channels_last"), bias)

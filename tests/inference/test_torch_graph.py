@@ -80,6 +80,20 @@ def test_a_result_that_others_use_too_keeps_its_activation_apart():
     assert sum("relu" in one for one in functions(faster)) == 1
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_convolutions_of_other_kinds_give_the_same(rank, padding):
+    image = keras.Input((8,) * rank + (3,))
+    plain, transposed = f"Conv{rank}D", f"Conv{rank}DTranspose"
+    y = getattr(keras.layers, plain)(4, 3, padding=padding, activation="relu")(image)
+    y = getattr(keras.layers, transposed)(5, 1, activation="relu")(y)
+    y = getattr(keras.layers, transposed)(5, 1, strides=2, padding=padding)(y)
+    model = keras.Model(image, getattr(keras.layers, transposed)(2, 3, strides=2)(y))
+    helpers.randomize(model)
+    given = np.random.default_rng(0).normal(size=(2, *image.shape[1:])).astype("float32")
+    checked(lambda images: model(images, training=False), given)
+
+
 def test_products_without_weights_or_of_other_types_stay():
     def function(x):
         rows = keras.ops.reshape(x, (-1, x.shape[-1]))
