@@ -1,4 +1,4 @@
-"""Time every lowering of every convolution and linear map, and print the table of ops/lowerings.py.
+"""Time every lowering of every operation, and print the table of ops/lowerings.py.
 
     python -m benchmarks.lowerings [--backend jax] [--operations dense] [--xla] [--rounds 5]
 
@@ -46,19 +46,22 @@ CELLS = [
     ("linear", 1, 56, 384, 96, 1),
     ("linear", 1, 14, 384, 1536, 1),
     ("linear", 1, 7, 3072, 768, 1),
+    ("pool", 3, 112, 64, 64, 2),  # ResNet-50
 ]
 
 
-def convolution(cell: tuple) -> Callable[[Any, Any], Any]:
+def operation_of(cell: tuple) -> Callable[..., Any]:
     from keras_vitcnn import ops
 
-    operation, _kernel, _side, channels, width, strides = cell
+    operation, kernel, _side, channels, width, strides = cell
     if operation == "depthwise":
         return lambda x, k: ops.depthwise_conv2d(x, k, strides)
     if operation == "grouped":
         return lambda x, k: ops.grouped_conv2d(x, k, channels // width, strides)
     if operation == "linear":
         return ops.linear
+    if operation == "pool":
+        return lambda x: ops.max_pool2d(x, kernel, strides)
     padding = "same" if strides == 1 else "valid"
     return lambda x, k: ops.conv2d(x, k, strides, padding)
 
@@ -73,24 +76,24 @@ def inputs(cell: tuple, dtype: str) -> list[Any]:
     if operation == "linear":
         taps = (channels, width)
     rng = np.random.default_rng(0)
-    shapes = ((BATCH, side, side, channels), taps)
+    shapes = [(BATCH, side, side, channels), taps][: 1 if operation == "pool" else 2]
     arrays = (rng.normal(size=shape).astype("float32") for shape in shapes)
     return [keras.ops.cast(keras.ops.convert_to_tensor(a), dtype) for a in arrays]
 
 
 def forward(run: Callable, name: str) -> Callable:
-    """The convolution in one lowering."""
+    """The operation in one lowering."""
     from keras_vitcnn.ops import lowering
 
-    def lowered(x: Any, kernel: Any) -> Any:
+    def lowered(*tensors: Any) -> Any:
         with lowering(name):
-            return run(x, kernel)
+            return run(*tensors)
 
     return lowered
 
 
 def backward(run: Callable, name: str) -> Callable:
-    """Forward, and the gradients of its squared sum in the image and in the kernel."""
+    """Forward, and the gradients of its squared sum in the image and the kernel."""
     return gradients(forward(run, name))
 
 
@@ -153,7 +156,7 @@ def measure(cell: tuple, args: argparse.Namespace) -> dict[str, dict[str, float]
     from keras_vitcnn.ops.lowerings import CHOICES, ONLY_TORCH
 
     names = [n for n in CHOICES[cell[0]] if n not in ONLY_TORCH or args.backend == "torch"]
-    tensors, run = inputs(cell, args.dtype), convolution(cell)
+    tensors, run = inputs(cell, args.dtype), operation_of(cell)
     steps = {
         (name, way.__name__): compiled(way(run, name), args.xla)
         for name in names

@@ -8,7 +8,7 @@ import keras
 
 from keras_vitcnn.blocks.parts import conv, kernel_initializer, norm
 from keras_vitcnn.config import ConvNetConfig, TransformerConfig
-from keras_vitcnn.layers import Conv2D, Padding2D, PatchEmbedding
+from keras_vitcnn.layers import Conv2D, MaxPooling2D, Padding2D, PatchEmbedding
 
 # Kernel of a stem of one convolution.
 SINGLE = {"conv7": 7, "conv3": 3}
@@ -50,9 +50,7 @@ def max_pool(x: Any, cfg: ConvNetConfig) -> Any:
     if cfg.padding == "symmetric":
         x = Padding2D(1, lowest=True, name="stem_pool_pad")(x)
     padding = "valid" if cfg.padding == "symmetric" else "same"
-    return keras.layers.MaxPooling2D(3, 2, padding, data_format="channels_last", name="stem_pool")(
-        x
-    )
+    return MaxPooling2D(3, 2, padding, name="stem_pool")(x)
 
 
 def tokens_stem(x: Any, cfg: TransformerConfig) -> Any:

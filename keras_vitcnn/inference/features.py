@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_vitcnn.inference.image_size import at_image_size, token_stride
-from keras_vitcnn.layers import HostNormal, PositionEmbedding
+from keras_vitcnn.layers import HostNormal, MaxPooling2D, PositionEmbedding
 
 
 @keras.saving.register_keras_serializable(package="keras_vitcnn")
@@ -155,7 +155,7 @@ def _finer(x: Any, doublings: int, name: str) -> Any:
 def _coarser(x: Any, halvings: int, name: str) -> Any:
     for step in range(halvings):
         label = f"{name.lower()}_pool{step}"
-        x = keras.layers.MaxPooling2D(2, 2, "same", data_format="channels_last", name=label)(x)
+        x = MaxPooling2D(2, 2, "same", name=label)(x)
     return x
 
 

@@ -21,6 +21,7 @@ from keras_vitcnn.layers.padding import Padding2D
 from keras_vitcnn.layers.patch_embedding import PatchEmbedding
 from keras_vitcnn.layers.patch_folding import FoldPatches, UnfoldPatches
 from keras_vitcnn.layers.patch_merging import PatchMerging
+from keras_vitcnn.layers.pooling import MaxPooling2D
 from keras_vitcnn.layers.position_embedding import PositionEmbedding
 from keras_vitcnn.layers.remat import Remat
 from keras_vitcnn.layers.resize_map import ResizeMap
@@ -44,6 +45,7 @@ __all__ = [
     "HostNormal",
     "ImageNormalization",
     "LayerScale",
+    "MaxPooling2D",
     "MultiHeadSelfAttention",
     "Padding2D",
     "PatchEmbedding",

@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import keras
-
 from keras_vitcnn.blocks import activated, conv, drop_path_rates, preactivation_block, recomputed
 from keras_vitcnn.config import ConvNetConfig, Pyramid, check_positive, check_positive_or_none
-from keras_vitcnn.layers import Padding2D
+from keras_vitcnn.layers import MaxPooling2D, Padding2D
 from keras_vitcnn.models import trunk
 from keras_vitcnn.models.adapt import scaled, scales_width
 from keras_vitcnn.models.registry import variant
@@ -65,7 +63,7 @@ def _(config: BiTConfig, x: Any, *, drop_path_rate: float, remat: bool) -> Any:
     if config.pool:
         # With zeros, though what it pools may be negative: the published weights were trained so.
         x = Padding2D(1, name="stem_pool_pad")(x)
-        x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="stem_pool")(x)
+        x = MaxPooling2D(3, 2, name="stem_pool")(x)
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
     for stage, depth in enumerate(config.depths):
         for index in range(depth):

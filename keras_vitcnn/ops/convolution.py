@@ -44,7 +44,8 @@ def same_padding(side: int, kernel_size: int, strides: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _same_padding_of(x: Any, kernel_size: int, strides: int) -> Padding:
+def same_padding_of(x: Any, kernel_size: int, strides: int) -> Padding:
+    """The same of both spatial axes of `x` (b, h, w, c)."""
     height, width = (same_padding(side, kernel_size, strides) for side in x.shape[1:3])
     return height, width
 
@@ -89,7 +90,7 @@ def conv2d(x: Any, kernel: Any, strides: int = 1, padding: str = "valid", bias: 
         x = x[:, ::strides, ::strides] if size == 1 else _windows(x, size)
         return linear(x, ops.reshape(kernel, (-1, kernel.shape[-1])), bias)
     if name != "native" and keras.backend.backend() == "torch":
-        pads = _same_padding_of(x, size, strides) if padding == "same" else NO_PADDING
+        pads = same_padding_of(x, size, strides) if padding == "same" else NO_PADDING
         return _viewed(x, kernel, strides, pads, bias=bias)
     return add_bias(ops.conv(x, kernel, strides, padding, data_format="channels_last"), bias)
 
@@ -122,7 +123,7 @@ def depthwise_conv2d(
     kernel = ops.convert_to_tensor(kernel)
     if chosen("depthwise") == "view":
         both = symmetric_padding(kernel.shape[0])
-        pads = _same_padding_of(x, kernel.shape[0], strides) if asymmetric else (both, both)
+        pads = same_padding_of(x, kernel.shape[0], strides) if asymmetric else (both, both)
         kernel = ops.transpose(kernel, (0, 1, 3, 2))
         return _viewed(x, kernel, strides, pads, groups=kernel.shape[-1], bias=bias)
     return add_bias(_depthwise(x, kernel, strides, asymmetric), bias)
@@ -144,7 +145,7 @@ def _shifted_depthwise(x: Any, kernel: Any, strides: int, asymmetric: bool = Fal
     """A sum of k*k shifted slices, each scaled per channel: what XLA fuses into one loop."""
     size = kernel.shape[0]
     if asymmetric:
-        x = ops.pad(x, [(0, 0), *_same_padding_of(x, size, strides), (0, 0)])
+        x = ops.pad(x, [(0, 0), *same_padding_of(x, size, strides), (0, 0)])
     else:
         x = pad2d(x, *symmetric_padding(size))
     height = (ops.shape(x)[1] - size) // strides + 1

@@ -27,12 +27,15 @@ LOWERINGS = {
     ("dense", "torch", "cpu"): "view",
     ("dense", "torch", "amd"): "product",
     ("linear", "torch", "amd"): "convolution",
+    ("pool", "jax", "cpu"): "shifted",
+    ("pool", "torch", "cpu"): "view",
 }
 CHOICES = {
     "depthwise": ("native", "shifted", "view"),
     "grouped": ("native", "split", "view"),
     "dense": ("native", "product", "view"),
     "linear": ("native", "convolution"),
+    "pool": ("native", "shifted", "view"),
 }
 ONLY_TORCH = ("view", "convolution")
 _override: list[str] = []
@@ -40,13 +43,13 @@ _override: list[str] = []
 
 @contextmanager
 def lowering(name: str) -> Iterator[None]:
-    """Force one lowering for every convolution and linear map traced inside the block.
+    """Force one lowering for every convolution, linear map and pooling traced inside the block.
 
     Args:
-        name: `"native"`, `"shifted"` (depthwise only), `"split"` (grouped only), `"product"` (dense
-            only; where windows overlap `"view"` or native), or, elsewhere than on PyTorch native,
-            `"view"` and `"convolution"` (of linear maps). An operation that does not know the name
-            keeps its own choice.
+        name: `"native"`, `"shifted"` (depthwise and pooling), `"split"` (grouped only), `"product"`
+            (dense only; where windows overlap `"view"` or native), or, elsewhere than on PyTorch
+            native, `"view"` and `"convolution"` (of linear maps). An operation that does not know
+            the name keeps its own choice.
     """
     known = sorted({choice for choices in CHOICES.values() for choice in choices})
     if name not in known:

@@ -74,6 +74,7 @@ CASES = {
     "MultiHeadSelfAttention": Case(
         lambda **k: layers.MultiHeadSelfAttention(2, **k), ((3, 5, 24),), False
     ),
+    "MaxPooling2D": Case(lambda **k: layers.MaxPooling2D(3, 2, "same", **k)),
     "Padding2D": Case(lambda **k: layers.Padding2D(2, lowest=False, **k)),
     "PatchEmbedding": Case(lambda **k: layers.PatchEmbedding(8, 2, **k), ((3, 5, 4, 6),), False),
     "PatchMerging": Case(lambda **k: layers.PatchMerging(**k), MAP, False),

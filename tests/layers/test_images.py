@@ -8,6 +8,7 @@ from keras_vitcnn.layers import (
     DepthwiseConv2D,
     GroupedConv2D,
     ImageNormalization,
+    MaxPooling2D,
     Padding2D,
     StandardizedConv2D,
 )
@@ -68,7 +69,7 @@ def test_lowest_padding_makes_pytorchs_max_pool(dtype, size):
     maps = torch.from_numpy(x).permute(0, 3, 1, 2)
     expected = torch.nn.functional.max_pool2d(maps, 3, 2, padding=1).permute(0, 2, 3, 1).numpy()
     padded = Padding2D(1, lowest=True, dtype=dtype)(x)
-    pool = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", dtype=dtype)
+    pool = MaxPooling2D(3, 2, dtype=dtype)
     np.testing.assert_array_equal(to_numpy(pool(padded)), expected)
 
 
