@@ -135,6 +135,8 @@ def _convolution(graph: Any, node: Any, activation: tuple[str, list[float], str]
         rows = _linear(graph, node, rows, weights[:, :, 0, 0].T, bias, activation)
         rows = call(aten.view.default, (rows, [1, 1, width, units]))
         return call(aten.permute.default, (rows, [0, 3, 1, 2]))
+    depthwise = groups == len(weights) and dilation == [1, 1]
+    x, weights, padding = _unpadded(graph, x, weights, padding, depthwise)
     size = list(x.meta["tensor_meta"].shape)
     packed = torch.ops.mkldnn._reorder_convolution_weight(
         weights.contiguous(), padding, strides, dilation, groups, size
@@ -144,6 +146,36 @@ def _convolution(graph: Any, node: Any, activation: tuple[str, list[float], str]
         torch.ops.mkldnn._convolution_pointwise.default,
         (x, constant, bias, padding, strides, dilation, groups, *activation),
     )
+
+
+def _unpadded(
+    graph: Any, x: Any, weights: Any, padding: list[int], depthwise: bool
+) -> tuple[Any, Any, list[int]]:
+    """A convolution without the zeros that a view of a padded map has: with zeros of its own.
+
+    Its own are as many on both sides. Where the map has more on one, a depthwise kernel takes the
+    difference; a dense one would cost more than it saves.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    if x.target is not aten.permute.default or x.args[1] != [0, 3, 1, 2]:
+        return x, weights, padding
+    padded = x.args[0]
+    if padded.target is not aten.constant_pad_nd.default or any(padded.args[2:]):
+        return x, weights, padding
+    image, zeros = padded.args[:2]
+    inside, (left, right, top, bottom) = zeros[:2], (*zeros[2:6], 0, 0, 0, 0)[:4]
+    even = left == right and top == bottom
+    if any(inside) or len(zeros) > 6 or min(zeros) < 0 or not (even or depthwise):
+        return x, weights, padding
+    more = (right - left, left - right, bottom - top, top - bottom)
+    weights = torch.nn.functional.pad(weights, [max(0, difference) for difference in more])
+    moved = graph.graph.call_function(aten.permute.default, (image, [0, 3, 1, 2]))
+    shape = torch.Size(image.meta["tensor_meta"].shape[axis] for axis in (0, 3, 1, 2))
+    moved.meta["tensor_meta"] = image.meta["tensor_meta"]._replace(shape=shape)
+    own = zip(padding, (max(top, bottom), max(left, right)), strict=True)
+    return moved, weights, [sum(both) for both in own]
 
 
 def _linear(

@@ -94,6 +94,43 @@ def test_convolutions_of_other_kinds_give_the_same(rank, padding):
     checked(lambda images: model(images, training=False), given)
 
 
+@joined
+@pytest.mark.parametrize("side", [8, 9])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_zeros_around_a_map_become_the_convolutions_own(kernel, side):
+    image = keras.Input((side, side + 1, 4))
+    y = kv.layers.Conv2D(4, 3)(kv.layers.Padding2D(2)(image))
+    y = kv.layers.DepthwiseConv2D(kernel, 2, asymmetric=True)(y)
+    model = keras.Model(image, kv.layers.DepthwiseConv2D(kernel, 2, asymmetric=True)(y))
+    helpers.randomize(model)
+    given = np.random.default_rng(0).normal(size=(2, side, side + 1, 4)).astype("float32")
+    faster = checked(lambda images: model(images, training=False), given)
+    assert not any("pad" in one for one in functions(faster))
+
+
+@pytest.mark.parametrize("pads", [(1, 1), (0, 2), (2, 1)])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_what_is_padded_gives_the_same(pads, value, groups, dilation):
+    import torch
+    import torch.nn.functional as F
+
+    rng = np.random.default_rng(0)
+    kernel = torch.from_numpy(rng.normal(size=(4, 4 // groups, 3, 3)).astype("float32"))
+
+    def function(x):
+        padded = F.pad(x, (0, 0, *pads, *pads[::-1]), value=value)
+        deeper = F.pad(x, (2, 2), value=value)
+        convolved = F.conv2d(padded.permute(0, 3, 1, 2), kernel, None, 2, 1, dilation, groups)
+        if groups > 1:
+            return convolved
+        several = kernel.repeat(1, 2, 1, 1)
+        return convolved + F.conv2d(deeper.permute(0, 3, 1, 2), several, None, 2, 1).sum()
+
+    checked(function, images(4))
+
+
 def test_products_without_weights_or_of_other_types_stay():
     def function(x):
         rows = keras.ops.reshape(x, (-1, x.shape[-1]))
