@@ -3,7 +3,7 @@
 What depends on weights alone is worked out once, and a linear map or convolution and the activation
 behind it become one oneDNN call, whose weights lie as that wants them: the operations that
 `torch.compile` uses, without its compiler. Otherwise PyTorch lays kernels out anew at every call,
-and gives some of them to MKL (ops/linear.py).
+and gives some of them to MKL (ops/linear.py). Sums take the memory of what they add.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def optimized(graph: Any) -> Any:
     _fold(graph)
     if available():
         _join(graph)
+    _in_place(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
@@ -92,7 +93,6 @@ def _activation_behind(node: Any) -> tuple[Any, tuple[str, list[float], str]]:
     import torch
 
     aten = torch.ops.aten
-    views = (aten.permute.default, aten.view.default, aten._unsafe_view.default)
     names = {aten.relu.default: "relu", aten.silu.default: "swish", aten.sigmoid.default: "sigmoid"}
     while len(node.users) == 1:
         (node,) = node.users
@@ -102,9 +102,47 @@ def _activation_behind(node: Any) -> tuple[Any, tuple[str, list[float], str]]:
             return node, ("gelu", [], node.kwargs.get("approximate", "none"))
         if node.target is aten.hardtanh.default and len(node.args) == 3:
             return node, ("hardtanh", list(node.args[1:]), "")
-        if node.target not in views:
+        if node.target not in _views():
             break
     return None, ("none", [], "")
+
+
+def _views() -> tuple[Any, ...]:
+    """Operations whose result is the memory of what they are given."""
+    import torch
+
+    aten = torch.ops.aten
+    return aten.permute.default, aten.view.default, aten._unsafe_view.default
+
+
+def _in_place(graph: Any) -> None:
+    """Sums, and ReLUs of them, in the memory of a result that nothing else reads."""
+    import torch
+
+    aten = torch.ops.aten
+    new = [aten.addmm.default, aten.mm.default, aten.convolution.default]
+    new += [aten.add.Tensor, aten.add_.Tensor]
+    if available():
+        joined = torch.ops.mkldnn
+        new += [joined._linear_pointwise.default, joined._convolution_pointwise.default]
+
+    def spare(operand: Any, like: Any) -> bool:
+        known = operand.meta.get("tensor_meta")  # weights have none
+        if known is None or known[:2] != like.meta["tensor_meta"][:2]:  # shape and type
+            return False
+        while operand.target in _views() and len(operand.users) == 1:
+            operand = operand.args[0]
+        return operand.target in new and len(operand.users) == 1
+
+    for node in graph.graph.nodes:
+        operands = node.all_input_nodes
+        if node.target is aten.relu.default and spare(operands[0], node):
+            node.target = aten.relu_.default
+        if node.target is aten.add.Tensor and len(operands) == 2 and not node.kwargs:
+            sure = [operand for operand in operands if spare(operand, node)]
+            if sure:
+                node.target = aten.add_.Tensor
+                node.args = (sure[0], *(other for other in operands if other is not sure[0]))
 
 
 def _product(graph: Any, node: Any, activation: tuple[str, list[float], str]) -> Any:

@@ -131,6 +131,37 @@ def test_what_is_padded_gives_the_same(pads, value, groups, dilation):
     checked(function, images(4))
 
 
+def test_a_sum_takes_the_memory_of_what_nothing_else_reads():
+    image = keras.Input((SIDE, SIDE, 4))
+    y = kv.layers.Conv2D(4, 3, padding="same")(image)
+    z = kv.layers.Dense(4)(keras.activations.relu(image + y))
+    model = keras.Model(image, z + y)
+    helpers.randomize(model)
+    faster = checked(lambda images: model(images, training=False), images(4))
+    found = [one for one in functions(faster) if "add" in one or "relu" in one]
+    # `y` is read twice: only the second sum has a result to itself, and the ReLU the first sum.
+    assert [one for one in found if "addmm" not in one] == [
+        "aten.add.Tensor",
+        "aten.relu_.default",
+        "aten.add_.Tensor",
+    ]
+
+
+def test_sums_of_other_shapes_and_types_and_of_inputs_keep_their_memory():
+    def function(x):
+        rows = keras.ops.reshape(x, (-1, x.shape[-1]))
+        product = keras.ops.matmul(rows, keras.ops.ones((4, 4), "float32"))
+        wider = product[:1] @ keras.ops.ones((4, 4), "float32") + rows
+        double = (rows @ keras.ops.ones((4, 4), "float32")) + keras.ops.cast(wider, "float64")
+        twice = rows + rows
+        return keras.ops.relu(x) + keras.ops.reshape(wider + double + twice, x.shape)
+
+    given = images(4)
+    before = given.copy()
+    checked(function, given)
+    np.testing.assert_array_equal(given, before)
+
+
 def test_products_without_weights_or_of_other_types_stay():
     def function(x):
         rows = keras.ops.reshape(x, (-1, x.shape[-1]))
