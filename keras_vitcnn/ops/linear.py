@@ -60,7 +60,12 @@ def _of_torch(x: Any, kernel: Any, bias: Any) -> Any:
             # convolution's kernel is (c, units, 1, 1): the others' would have to be copied. The
             # dilation means nothing here, but without it one thread alone is given to MKL again.
             image = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
-            y = F.conv_transpose2d(image, kernel[:, :, None, None], bias, dilation=(2, 1))
+            # A bias is apart where it may be trained: oneDNN takes longer for its gradient.
+            apart = bias is not None and torch.is_grad_enabled()
+            within = None if apart else bias
+            y = F.conv_transpose2d(image, kernel[:, :, None, None], within, dilation=(2, 1))
+            if apart:
+                y.add_(bias[:, None, None])
             return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
     return F.linear(x, kernel.T, bias)
 
