@@ -18,7 +18,7 @@ class Dense(keras.layers.Dense):
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return linear(inputs, self.kernel, self.bias, self.activation)
+        return linear(inputs, self.kernel, self.bias, self.activation, training)
 
     def enable_lora(self, rank: int, *args: Any, **options: Any) -> None:
         """As of the Keras layer; the bias stays as it is, so that only the adapter is trained."""

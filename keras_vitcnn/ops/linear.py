@@ -15,7 +15,11 @@ FEWEST_ROWS = 128  # below, what a convolution does to its kernel first takes lo
 
 
 def linear(
-    x: Any, kernel: Any, bias: Any = None, activation: Callable[[Any], Any] | None = None
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
+    activation: Callable[[Any], Any] | None = None,
+    training: bool | None = False,
 ) -> Any:
     """activation(x @ kernel + bias).
 
@@ -31,6 +35,7 @@ def linear(
         kernel: (c, units).
         bias: (units,), or `None`.
         activation: of tensors of any rank, along the last axis if along one.
+        training: whether a gradient is wanted (`gelu`).
     """
     backend = keras.backend.backend()
     flat = backend != "torch" and len(x.shape) > 2
@@ -41,7 +46,7 @@ def linear(
     product = _of_torch if backend == "torch" else _of_matrices
     y = product(x, kernel, bias)
     if activation is keras.activations.gelu:
-        y = gelu(y)
+        y = gelu(y, training)
     elif activation is not None:
         y = activation(y)
     return ops.reshape(y, (*leading, y.shape[-1])) if flat else y
