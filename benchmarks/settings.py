@@ -1,13 +1,10 @@
-"""What the settings for CPUs are worth: a model without one of them and with it, in turns.
+"""What a setting or a form for CPUs is worth: a model without it and with it, in turns.
 
     python -m benchmarks.settings memory [--backend jax] [--models ConvNeXtTiny] [--training]
-    python -m benchmarks.settings parts --backend torch --models ConvNeXtTiny ResNet50
-    python -m benchmarks.settings vectors
+    python -m benchmarks.settings joined --backend torch --models ConvNeXtTiny ResNet50
 
-`memory`: what is freed stays with the process (`training.keep_memory`). `parts`: the cores share a
-predictor's batch. `vectors`: XLA uses the processor's whole width in a predictor. Float32, batch 8,
-the models' own image size. Prints images per second, medians over the rounds, as a Markdown table.
-Run it on a machine that does nothing else.
+Float32, batch 8, the models' own image size. Prints images per second, medians over the rounds, as
+a Markdown table. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -26,6 +23,26 @@ BATCH = 8
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
 # Where glibc ends up by itself in a process that has freed large blocks.
 GIVEN_BACK = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 << 20}
+BOTH = (False, True)
+# Setting -> backends that have it, and whether it is a training step's.
+SETTINGS = {
+    "memory": (("tensorflow", "jax", "torch"), BOTH),
+    "parts": (("tensorflow", "jax", "torch"), (False,)),
+    "vectors": (("jax",), (False,)),
+    "joined": (("torch",), (False,)),
+    "linear": (("torch",), BOTH),
+    "pool": (("jax", "torch"), BOTH),
+    "gelu": (("tensorflow",), (True,)),
+}
+MEANINGS = """settings:
+  memory   what is freed stays with the process (training.keep_memory)
+  parts    the cores share a predictor's batch
+  vectors  XLA uses the processor's whole width in a predictor
+  joined   PyTorch's products and convolutions with their activations (inference/torch_graph.py)
+  linear   PyTorch's linear maps as this processor has them (ops/linear.py)
+  pool     maximum pooling as this backend has it (ops/pooling.py)
+  gelu     TensorFlow's GELU in training as one walk (ops/activation.py)
+"""
 
 Step = Callable[[], Any]
 
@@ -52,24 +69,40 @@ def memory(step: Callable[[], Step]) -> dict[bool, Step]:
     return {keep: partial(switched, keep) for keep in (False, True)}
 
 
-def parts(step: Callable[[], Step]) -> dict[bool, Step]:
-    from keras_vitcnn.inference import threads
+def without(name: str, backend: str) -> Callable[[], Any]:
+    """What takes a setting away while it is open."""
+    import keras
 
-    with mock.patch.object(threads, "SMALLEST_PART", BATCH):
-        whole = step()
-    return {False: whole, True: step()}
+    from keras_vitcnn.inference import predictor, threads, torch_graph
+    from keras_vitcnn.ops import activation
+    from keras_vitcnn.ops.lowerings import LOWERINGS, places
+
+    if name in ("linear", "pool"):
+        native = {(name, backend, place): "native" for place in places()}
+        return partial(mock.patch.dict, LOWERINGS, native)
+    return {
+        "parts": partial(mock.patch.object, threads, "SMALLEST_PART", BATCH),
+        "vectors": partial(mock.patch.object, predictor, "XLA_ON_CPUS", {}),
+        "joined": partial(mock.patch.object, torch_graph, "available", lambda: False),
+        "gelu": partial(
+            mock.patch.object, activation, "_tensorflow_gelu", lambda: keras.activations.gelu
+        ),
+    }[name]
 
 
-def vectors(step: Callable[[], Step]) -> dict[bool, Step]:
-    from keras_vitcnn.inference import predictor
+def turns_of(name: str, backend: str, step: Callable[[], Step]) -> dict[bool, Step]:
+    """The step without a setting and with it."""
+    if name == "memory":
+        return memory(step)
+    patch = without(name, backend)
+    with patch():
+        run = step()
 
-    with mock.patch.object(predictor, "XLA_ON_CPUS", {}):
-        narrow = step()
-        narrow()  # compiled now
-    return {False: narrow, True: step()}
+    def patched() -> Any:
+        with patch():  # the first call compiles
+            return run()
 
-
-SETTINGS = {each.__name__: each for each in (memory, parts, vectors)}
+    return {False: patched, True: step()}
 
 
 def step_of(name: str, training: bool) -> Step:
@@ -88,21 +121,27 @@ def step_of(name: str, training: bool) -> Step:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog=MEANINGS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("setting", choices=SETTINGS)
-    parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"), default="jax")
+    parser.add_argument("--backend", choices=("tensorflow", "jax", "torch"))
     parser.add_argument("--models", nargs="+", default=["ConvNeXtTiny"])
-    parser.add_argument("--training", action="store_true", help="of `memory`: training steps")
+    parser.add_argument("--training", action="store_true", help="training steps, not predictors")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    if args.training and args.setting != "memory":
-        parser.error("--training goes with `memory`: the other settings are a predictor's")
-    if args.setting == "vectors" and args.backend != "jax":
-        parser.error("`vectors` is an option of XLA, with which predictors run on JAX")
-    os.environ["KERAS_BACKEND"] = args.backend
-    print(f"| {args.setting}, {args.backend} | without | with |\n|---|---|---|", flush=True)
+    backends, modes = SETTINGS[args.setting]
+    backend = args.backend or backends[0]
+    if backend not in backends:
+        parser.error(f"`{args.setting}` is of {' and '.join(backends)}, not of {backend}")
+    if args.training not in modes:
+        parser.error(f"`{args.setting}` is of {'training' if True in modes else 'predictors'} only")
+    os.environ["KERAS_BACKEND"] = backend
+    print(f"| {args.setting}, {backend} | without | with |\n|---|---|---|", flush=True)
     for name in args.models:
-        turns = SETTINGS[args.setting](partial(step_of, name, args.training))
+        turns = turns_of(args.setting, backend, partial(step_of, name, args.training))
         speeds = {on: 1e3 * BATCH / ms for on, ms in in_turns(turns, args.rounds).items()}
         print(f"| {name} | {speeds[False]:.2f} | {speeds[True]:.2f} |", flush=True)
 
