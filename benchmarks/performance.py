@@ -34,9 +34,10 @@ What was timed while a hypervisor gave more than 5 % of the processors to others
 A ratio is the median of the rounds' ratios; images per second are the batch size by the median time
 of a step, of which the table has the median over the rounds, and the lowest and the highest round
 in brackets. Where a library can be run in several ways, the ratios take its fastest; so they do
-with ours. A step of training is a forward and a backward pass and an update by AdamW. Everybody's
-process keeps the memory that a step frees (`kv.training.keep_memory()`). Ratios hold for the
-processor that they were measured on: [the notes](speed-notes.md) have those of another one.
+with ours. A step of training is a forward and a backward pass and an update by AdamW; everybody's
+process keeps the memory that a step frees then (`kv.training.keep_memory()`), as our command line
+does, and nobody's in inference. Ratios hold for the processor that they were measured on: [the
+notes](speed-notes.md) have those of another one, and what kept memory does to predictions.
 """
 
 

@@ -169,7 +169,8 @@ def prepare(request: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
                 raise
     from keras_vitcnn.training import keep_memory, measure
 
-    keep_memory()  # for everybody: as our command line does
+    if request["mode"] == "training":
+        keep_memory()  # for everybody: as our command line trains
     make = STEPS.get(library, keras_step)
     measure.machine()  # what a first use of the backend costs belongs to nobody
     start = time.perf_counter()
