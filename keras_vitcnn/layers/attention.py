@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vitcnn.layers._register import register
@@ -30,29 +31,49 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         self.num_heads = num_heads
 
     def call(self, qkv: Any) -> Any:
-        query, key, value = self.split(qkv)
-        if _lacks_half_precision(qkv):
-            query, key, value = (ops.cast(part, "float32") for part in (query, key, value))
-        # (b, n, heads, head_dim); the softmax inside runs in float32 on every backend.
-        y = ops.dot_product_attention(query, key, value)
-        y = ops.reshape(y, (-1, *qkv.shape[1:-1], qkv.shape[-1] // 3))
-        return ops.cast(y, self.compute_dtype)
+        y = self._by_heads(qkv) if _products(qkv) else self._by_backend(qkv)
+        return ops.reshape(y, (-1, *qkv.shape[1:-1], qkv.shape[-1] // 3))
 
-    def split(self, qkv: Any) -> list[Any]:
-        """Queries, keys and values, each (b, n, heads, head_dim); sets join the batch."""
+    def _by_backend(self, qkv: Any) -> Any:
+        if _lacks_half_precision(qkv):
+            qkv = ops.cast(qkv, "float32")
         head_dim = qkv.shape[-1] // 3 // self.num_heads
         parts = ops.reshape(qkv, (-1, qkv.shape[-2], 3, self.num_heads, head_dim))
-        return [parts[:, :, i] for i in range(3)]
+        # (b, n, heads, head_dim); the softmax inside runs in float32 on every backend.
+        y = ops.dot_product_attention(*ops.unstack(parts, axis=2))
+        return ops.cast(y, self.compute_dtype)
+
+    def _by_heads(self, qkv: Any) -> Any:
+        query, key, value = heads_first(qkv, 3, self.num_heads)
+        return ops.transpose(ops.matmul(attention_weights(query, key), value), (0, 2, 1, 3))
 
     def attention(self, qkv: Any) -> Any:
-        """The attention matrix itself, float32: (b, heads, queries, keys)."""
-        query, key, _ = (ops.cast(part, "float32") for part in self.split(qkv))
-        return ops.softmax(
-            ops.einsum("bqhd,bkhd->bhqk", query * query.shape[-1] ** -0.5, key), axis=-1
-        )
+        """The attention matrix itself, float32: (b, heads, queries, keys); sets join the batch."""
+        query, key, _ = heads_first(ops.cast(qkv, "float32"), 3, self.num_heads)
+        return attention_weights(query, key)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return *input_shape[:-1], input_shape[-1] // 3
+
+
+def heads_first(x: Any, count: int, num_heads: int) -> list[Any]:
+    """(b, n, count * d) as `count` tensors (b, heads, n, head_dim), laid out in one walk."""
+    parts = ops.reshape(x, (-1, x.shape[-2], count, num_heads, x.shape[-1] // count // num_heads))
+    return ops.unstack(ops.transpose(parts, (2, 0, 3, 1, 4)))
+
+
+def attention_weights(query: Any, key: Any) -> Any:
+    """softmax(q k^T / sqrt(head_dim)), float32: of (b, heads, n, head_dim) each."""
+    scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(key, (0, 1, 3, 2)))
+    return ops.softmax(ops.cast(scores, "float32"), axis=-1)
+
+
+def _products(qkv: Any) -> bool:
+    """Whether attention is two batched products; elsewhere there are kernels for the whole.
+
+    Keras lays queries, keys and values out apart, and scales the scores, which are more numbers.
+    """
+    return keras.backend.backend() != "torch" and qkv.dtype == np.float32 and device() == "cpu"
 
 
 def _lacks_half_precision(x: Any) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.attention import attention_weights, heads_first
 from keras_vitcnn.layers.initializers import HostNormal
 
 
@@ -81,10 +82,9 @@ class GatedPositionalSelfAttention(keras.layers.Layer):
         return ops.convert_to_tensor(kernel, dtype)
 
     def call(self, qk: Any, value: Any) -> Any:
-        value = ops.reshape(value, (-1, value.shape[1], self.num_heads, self._head_dim(qk)))
-        attention = ops.cast(self.attention(qk), value.dtype)
-        y = ops.einsum("bhqk,bkhd->bqhd", attention, value)
-        return ops.reshape(y, (-1, qk.shape[1], qk.shape[2] // 2))
+        (values,) = heads_first(value, 1, self.num_heads)
+        y = ops.matmul(ops.cast(self.attention(qk), value.dtype), values)
+        return ops.reshape(ops.transpose(y, (0, 2, 1, 3)), (-1, *value.shape[1:]))
 
     def attention(self, qk: Any) -> Any:
         """The mixed attention matrix, float32: (b, heads, queries, keys); rows sum to one."""
@@ -93,19 +93,13 @@ class GatedPositionalSelfAttention(keras.layers.Layer):
 
     def content_attention(self, qk: Any) -> Any:
         """softmax(q k^T / sqrt(head_dim)), float32: (b, heads, queries, keys)."""
-        head_dim = self._head_dim(qk)
-        parts = ops.reshape(qk, (-1, qk.shape[1], 2, self.num_heads, head_dim))
-        scores = ops.einsum("bqhd,bkhd->bhqk", parts[:, :, 0] * head_dim**-0.5, parts[:, :, 1])
-        return ops.softmax(ops.cast(scores, "float32"), axis=-1)
+        return attention_weights(*heads_first(qk, 2, self.num_heads))
 
     def position_attention(self) -> Any:
         """The part that depends on the geometry alone, float32: (1, heads, queries, keys)."""
         offsets = ops.convert_to_tensor(self._offsets, "float32")
         scores = ops.matmul(offsets, self.position_kernel) + self.position_bias  # (q, k, heads)
         return ops.softmax(ops.transpose(scores, (2, 0, 1)), axis=-1)[None]
-
-    def _head_dim(self, qk: Any) -> int:
-        return qk.shape[2] // 2 // self.num_heads
 
     def compute_output_shape(self, qk_shape: tuple, value_shape: tuple) -> tuple:
         return value_shape
