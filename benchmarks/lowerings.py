@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 RESULTS = Path(__file__).parent / "results" / "lowerings.jsonl"
 BATCH = 8
@@ -30,6 +31,12 @@ CELLS = [
     ("depthwise", 3, 112, 32, 1, 1),  # EfficientNet-B0
     ("depthwise", 3, 112, 96, 1, 2),
     ("depthwise", 5, 14, 480, 1, 1),
+    ("depthwise_gradient", 7, 56, 96, 1, 1),  # ConvNeXt-T again: how its kernels are trained
+    ("depthwise_gradient", 7, 28, 192, 1, 1),
+    ("depthwise_gradient", 7, 14, 384, 1, 1),
+    ("depthwise_gradient", 7, 7, 768, 1, 1),
+    ("depthwise_gradient", 5, 28, 240, 1, 1),  # EfficientNet-B0
+    ("depthwise_gradient", 5, 14, 480, 1, 1),
     ("grouped", 3, 56, 128, 4, 1),  # ResNeXt-50, stage by stage
     ("grouped", 3, 28, 256, 8, 1),
     ("grouped", 3, 14, 512, 16, 1),
@@ -56,6 +63,8 @@ def operation_of(cell: tuple) -> Callable[..., Any]:
     operation, kernel, _side, channels, width, strides = cell
     if operation == "depthwise":
         return lambda x, k: ops.depthwise_conv2d(x, k, strides)
+    if operation == "depthwise_gradient":
+        return lambda x, k: ops.depthwise_conv2d(x, k, training=True)
     if operation == "grouped":
         return lambda x, k: ops.grouped_conv2d(x, k, channels // width, strides)
     if operation == "linear":
@@ -71,8 +80,8 @@ def inputs(cell: tuple, dtype: str) -> list[Any]:
     import numpy as np
 
     operation, kernel, side, channels, width, _strides = cell
-    last = 1 if operation == "depthwise" else channels
-    taps = (kernel, kernel, channels if operation == "depthwise" else width, last)
+    depthwise = operation.startswith("depthwise")
+    taps = (kernel, kernel, *((channels, 1) if depthwise else (width, channels)))
     if operation == "linear":
         taps = (channels, width)
     rng = np.random.default_rng(0)
@@ -81,20 +90,24 @@ def inputs(cell: tuple, dtype: str) -> list[Any]:
     return [keras.ops.cast(keras.ops.convert_to_tensor(a), dtype) for a in arrays]
 
 
-def forward(run: Callable, name: str) -> Callable:
-    """The operation in one lowering."""
-    from keras_vitcnn.ops import lowering
+def forward(run: Callable, operation: str, name: str) -> Callable:
+    """The operation in one lowering, and all others as the table has them."""
+    import keras
+
+    from keras_vitcnn.ops.lowerings import LOWERINGS, places
+
+    only = {(operation, keras.backend.backend(), place): name for place in places()}
 
     def lowered(*tensors: Any) -> Any:
-        with lowering(name):
+        with mock.patch.dict(LOWERINGS, only):
             return run(*tensors)
 
     return lowered
 
 
-def backward(run: Callable, name: str) -> Callable:
+def backward(run: Callable, operation: str, name: str) -> Callable:
     """Forward, and the gradients of its squared sum in the image and the kernel."""
-    return gradients(forward(run, name))
+    return gradients(forward(run, operation, name))
 
 
 def gradients(function: Callable) -> Callable:
@@ -158,7 +171,7 @@ def measure(cell: tuple, args: argparse.Namespace) -> dict[str, dict[str, float]
     names = [n for n in CHOICES[cell[0]] if n not in ONLY_TORCH or args.backend == "torch"]
     tensors, run = inputs(cell, args.dtype), operation_of(cell)
     steps = {
-        (name, way.__name__): compiled(way(run, name), args.xla)
+        (name, way.__name__): compiled(way(run, cell[0], name), args.xla)
         for name in names
         for way in (forward, backward)
     }

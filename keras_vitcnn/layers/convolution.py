@@ -69,8 +69,9 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         self.asymmetric = asymmetric
         _check_odd(self.kernel_size)
 
-    def call(self, inputs: Any) -> Any:
-        y = depthwise_conv2d(inputs, self.kernel, self.strides[0], self.asymmetric, self.bias)
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        strides, bias = self.strides[0], self.bias
+        y = depthwise_conv2d(inputs, self.kernel, strides, self.asymmetric, bias, training)
         return self.activation(y) if self.activation else y
 
     def get_config(self) -> dict:

@@ -13,6 +13,8 @@ from keras_vitcnn.ops.lowerings import chosen
 
 # Compiling takes time for each convolution of a split, and RegNetZ has hundreds of narrow groups.
 MOST_PARTS = 32
+# Of smaller kernels a backend's own gradient is the faster one.
+SMALLEST_EXCHANGED = 5
 
 Padding = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, of height and width
 NO_PADDING: Padding = ((0, 0), (0, 0))
@@ -105,7 +107,12 @@ def _windows(x: Any, size: int) -> Any:
 
 
 def depthwise_conv2d(
-    x: Any, kernel: Any, strides: int = 1, asymmetric: bool = False, bias: Any = None
+    x: Any,
+    kernel: Any,
+    strides: int = 1,
+    asymmetric: bool = False,
+    bias: Any = None,
+    training: bool | None = False,
 ) -> Any:
     """Convolve every channel with its own filter, zero-padded.
 
@@ -116,11 +123,19 @@ def depthwise_conv2d(
         asymmetric: pad as TensorFlow's "same" does, where a stride of 2 needs one zero more behind
             an even side than before it; otherwise alike on both sides, as PyTorch.
         bias: (c,), added to the result.
+        training: whether a gradient is wanted, which has lowerings of its own.
 
     Returns:
         (b, ceil(h / strides), ceil(w / strides), c) for odd `k`.
     """
     kernel = ops.convert_to_tensor(kernel)
+    if training and _exchanges(x, kernel, strides):
+        tensors = (x, kernel) if bias is None else (x, kernel, ops.convert_to_tensor(bias))
+        return _with_exchanged_gradient(*tensors)
+    return _biased_depthwise(x, kernel, strides, asymmetric, bias)
+
+
+def _biased_depthwise(x: Any, kernel: Any, strides: int, asymmetric: bool, bias: Any) -> Any:
     if chosen("depthwise") == "view":
         both = symmetric_padding(kernel.shape[0])
         pads = same_padding_of(x, kernel.shape[0], strides) if asymmetric else (both, both)
@@ -197,6 +212,61 @@ def _kernel_gradient(x: Any, kernel: Any, upstream: Any) -> Any:
     totals = ops.fori_loop(0, batch * height, add_row, (zeros,) * size)
     total = ops.stack([ops.sum(total, axis=1) for total in totals], axis=1)
     return ops.cast(ops.expand_dims(total, -1), kernel.dtype)
+
+
+def _exchanges(x: Any, kernel: Any, strides: int) -> bool:
+    """Whether the gradient in a depthwise kernel is a convolution with exchanged roles."""
+    size = kernel.shape[0]
+    if chosen("depthwise_gradient") != "exchanged" or isinstance(x, keras.KerasTensor):
+        return False
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return False
+    known = strides == 1 and size % 2 == 1 and None not in x.shape[1:]
+    single = keras.backend.standardize_dtype(x.dtype) == "float32"
+    return known and single and size >= SMALLEST_EXCHANGED
+
+
+@ops.custom_gradient
+def _with_exchanged_gradient(x: Any, kernel: Any, *bias: Any) -> Any:
+    """A depthwise convolution at stride 1 whose gradients are depthwise convolutions too.
+
+    The one in x is the same with the kernel flipped. The one in the kernel is that of x with the
+    upstream gradient, every channel of every image a channel of its own: oneDNN has a fast kernel
+    for that, and none for its own gradient.
+    """
+
+    def gradient(*args: Any, upstream: Any = None) -> tuple[Any, ...]:
+        upstream = args[0] if upstream is None else upstream
+        flipped = ops.flip(kernel, axis=(0, 1))
+        return (
+            _biased_depthwise(upstream, flipped, 1, False, None),
+            _exchanged(x, upstream, kernel.shape[0]),
+            *(ops.sum(upstream, axis=(0, 1, 2)) for _ in bias),
+        )
+
+    return _biased_depthwise(x, kernel, 1, False, *(bias or (None,))), gradient
+
+
+def _exchanged(x: Any, upstream: Any, size: int) -> Any:
+    """The gradient of a depthwise kernel: (size, size, c, 1)."""
+    if keras.backend.backend() == "torch":
+        import torch.nn.functional as F
+
+        maps = x.permute(0, 3, 1, 2).reshape(1, -1, *x.shape[1:3])
+        kernels = upstream.permute(0, 3, 1, 2).reshape(-1, 1, *x.shape[1:3])
+        taps = F.conv2d(maps, kernels, padding=(size - 1) // 2, groups=len(kernels))
+        return taps.reshape(len(x), -1, size, size).sum(0).permute(1, 2, 0)[..., None]
+    batch, height, width, channels = ops.shape(x)
+    x = ops.transpose(pad2d(x, *symmetric_padding(size)), (1, 2, 0, 3))
+    x = ops.reshape(x, (1, height + size - 1, width + size - 1, batch * channels))
+    upstream = ops.transpose(upstream, (1, 2, 0, 3))
+    upstream = ops.reshape(upstream, (height, width, batch * channels, 1))
+    taps = ops.depthwise_conv(x, upstream, 1, "valid", data_format="channels_last")
+    taps = ops.reshape(taps, (size, size, batch, channels))
+    return ops.expand_dims(ops.sum(taps, axis=2), -1)
 
 
 def grouped_conv2d(x: Any, kernel: Any, groups: int, strides: int = 1, bias: Any = None) -> Any:

@@ -22,6 +22,8 @@ LOWERINGS = {
     ("grouped", "tensorflow", "cpu"): "split",
     ("grouped", "jax", "cpu"): "split",
     ("depthwise", "torch", "cpu"): "view",
+    ("depthwise_gradient", "tensorflow", "cpu"): "exchanged",
+    ("depthwise_gradient", "torch", "cpu"): "exchanged",
     ("grouped", "torch", "cpu"): "view",
     ("dense", "jax", "cpu"): "product",
     ("dense", "torch", "cpu"): "view",
@@ -32,6 +34,7 @@ LOWERINGS = {
 }
 CHOICES = {
     "depthwise": ("native", "shifted", "view"),
+    "depthwise_gradient": ("native", "exchanged"),
     "grouped": ("native", "split", "view"),
     "dense": ("native", "product", "view"),
     "linear": ("native", "convolution"),
@@ -46,10 +49,11 @@ def lowering(name: str) -> Iterator[None]:
     """Force one lowering for every convolution, linear map and pooling traced inside the block.
 
     Args:
-        name: `"native"`, `"shifted"` (depthwise and pooling), `"split"` (grouped only), `"product"`
-            (dense only; where windows overlap `"view"` or native), or, elsewhere than on PyTorch
-            native, `"view"` and `"convolution"` (of linear maps). An operation that does not know
-            the name keeps its own choice.
+        name: `"native"`, `"shifted"` (depthwise and pooling), `"exchanged"` (the gradient of
+            depthwise kernels only), `"split"` (grouped only), `"product"` (dense only; where
+            windows overlap `"view"` or native), or, elsewhere than on PyTorch native, `"view"` and
+            `"convolution"` (of linear maps). An operation that does not know the name keeps its
+            own choice.
     """
     known = sorted({choice for choices in CHOICES.values() for choice in choices})
     if name not in known:

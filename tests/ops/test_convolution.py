@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
+from keras_vitcnn.layers import DepthwiseConv2D
 from keras_vitcnn.ops import conv2d, depthwise_conv2d, grouped_conv2d, lowering
+from keras_vitcnn.ops import convolution as ops_of_convolutions
 from keras_vitcnn.ops.convolution import pad2d
 from keras_vitcnn.ops.lowerings import CHOICES, LOWERINGS
 from tests.helpers import compiled, gradients, to_numpy
@@ -200,6 +202,53 @@ def test_unknown_spatial_size_and_batch(operation):
     model = keras.Model(image, Convolution()(image))
     assert model.output_shape == (None, None, None, kernel.shape[-1])
     close(model(x), definition(x, kernel, groups, 2))
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has its own gradient")
+@pytest.mark.parametrize(
+    ("size", "height", "width"), [(5, 6, 7), (7, 6, 7), (7, 3, 4), (7, 1, 9), (9, 12, 11)]
+)
+def test_gradients_with_exchanged_roles_equal_the_adjoint(size, height, width, monkeypatch):
+    exchanged, calls = ops_of_convolutions._exchanged, []
+    monkeypatch.setattr(
+        ops_of_convolutions, "_exchanged", lambda *a: calls.append(a) or exchanged(*a)
+    )
+    x, kernel, groups = inputs("depthwise", size, height, width)
+    bias = np.arange(6, dtype="float32")
+    y = definition(x, kernel, groups, 1)
+    upstream = np.random.default_rng(0).normal(size=y.shape).astype("float32")
+
+    def run(x, k, bias):
+        k = keras.ops.transpose(k, (0, 1, 3, 2))
+        with lowering("exchanged"):
+            y = depthwise_conv2d(x, k, bias=bias, training=True)
+        return y * keras.ops.convert_to_tensor(upstream)
+
+    for_x, for_kernel, for_bias = gradients(run, x, kernel, bias)
+    expected = adjoint(x, kernel, groups, 1, upstream)
+    close(for_x, expected[0])
+    close(for_kernel, expected[1])
+    close(for_bias, upstream.sum((0, 1, 2)))
+    assert len(calls) == 1
+    with lowering("exchanged"):
+        tensors = [keras.ops.convert_to_tensor(a) for a in (x, kernel.transpose(0, 1, 3, 2), bias)]
+        close(depthwise_conv2d(*tensors[:2], bias=tensors[2], training=True), y + bias)
+
+
+def test_a_layer_trains_with_the_gradient_of_the_table(monkeypatch):
+    """Of batches whose size no graph knows, the last one smaller than the others."""
+    wanted = {}
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 6, 7, 3)), rng.normal(size=(5, 6, 7, 3))
+    for name, table in (("native", {}), ("table", LOWERINGS)):
+        monkeypatch.setattr("keras_vitcnn.ops.lowerings.LOWERINGS", table)
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((6, 7, 3)), DepthwiseConv2D(7)])
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+        model.fit(x, y, batch_size=2, epochs=2, verbose=0, shuffle=False)
+        wanted[name] = model.get_weights()
+    for native, ours in zip(*wanted.values(), strict=True):
+        np.testing.assert_allclose(ours, native, rtol=0, atol=1e-5)
 
 
 def test_a_name_that_an_operation_does_not_know_leaves_it_as_it_is():
