@@ -65,7 +65,15 @@ def heads_first(x: Any, count: int, num_heads: int) -> list[Any]:
 def attention_weights(query: Any, key: Any) -> Any:
     """softmax(q k^T / sqrt(head_dim)), float32: of (b, heads, n, head_dim) each."""
     scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(key, (0, 1, 3, 2)))
-    return ops.softmax(ops.cast(scores, "float32"), axis=-1)
+    return softmax(scores)
+
+
+def softmax(scores: Any) -> Any:
+    """Over the last axis, the keys, in float32; a map of a single token has one key."""
+    scores = ops.cast(scores, "float32")
+    if scores.shape[-1] == 1:  # Keras' warns, as if a sigmoid had been meant
+        return scores * 0 + 1
+    return ops.softmax(scores, axis=-1)
 
 
 def _products(qkv: Any) -> bool:

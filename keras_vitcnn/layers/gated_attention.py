@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitcnn.layers._register import register
-from keras_vitcnn.layers.attention import attention_weights, heads_first
+from keras_vitcnn.layers.attention import attention_weights, heads_first, softmax
 from keras_vitcnn.layers.initializers import HostNormal
 
 
@@ -99,7 +99,7 @@ class GatedPositionalSelfAttention(keras.layers.Layer):
         """The part that depends on the geometry alone, float32: (1, heads, queries, keys)."""
         offsets = ops.convert_to_tensor(self._offsets, "float32")
         scores = ops.matmul(offsets, self.position_kernel) + self.position_bias  # (q, k, heads)
-        return ops.softmax(ops.transpose(scores, (2, 0, 1)), axis=-1)[None]
+        return softmax(ops.transpose(scores, (2, 0, 1)))[None]
 
     def compute_output_shape(self, qk_shape: tuple, value_shape: tuple) -> tuple:
         return value_shape

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_vitcnn.layers._register import register
+from keras_vitcnn.layers.attention import softmax
 from keras_vitcnn.layers.initializers import HostNormal
 from keras_vitcnn.ops import resize_grid
 
@@ -95,7 +96,7 @@ class WindowAttention(keras.layers.Layer):
         scores = ops.cast(scores, "float32") + self.bias()
         if self._mask is not None:
             scores = scores + ops.convert_to_tensor(self._mask[:, None], "float32")
-        return ops.softmax(scores, axis=-1)
+        return softmax(scores)
 
     def bias(self) -> Any:
         """The learned part of the scores, float32: (heads, queries, keys) of a window."""

@@ -29,9 +29,10 @@ def content(query, key, count):
     return softmax(query @ key.transpose(0, 1, 3, 2) / np.sqrt(query.shape[-1]))
 
 
+@pytest.mark.parametrize("tokens", [1, 7])
 @pytest.mark.parametrize("num_heads", [1, 3])
-def test_self_attention_is_its_formula(num_heads):
-    qkv = RNG.normal(size=(2, 7, 36))
+def test_self_attention_is_its_formula(num_heads, tokens):
+    qkv = RNG.normal(size=(2, tokens, 36))
     query, key, value = np.split(qkv, 3, axis=-1)
     weights = content(query, key, num_heads)
     layer = MultiHeadSelfAttention(num_heads)
@@ -97,9 +98,10 @@ def test_gated_attention_starts_as_a_convolution(num_heads, grid, strength):
     np.testing.assert_allclose(actual, locality(grid, num_heads, strength), atol=1e-5)
 
 
-def test_gated_attention_is_its_formula():
-    num_heads, grid = 4, (3, 5)
-    qk, value = RNG.normal(size=(2, 15, 32)), RNG.normal(size=(2, 15, 16))
+@pytest.mark.parametrize("grid", [(3, 5), (1, 1)])
+def test_gated_attention_is_its_formula(grid):
+    num_heads, tokens = 4, grid[0] * grid[1]
+    qk, value = RNG.normal(size=(2, tokens, 32)), RNG.normal(size=(2, tokens, 16))
     kernel, bias, gate = RNG.normal(size=(3, 4)), RNG.normal(size=4), RNG.normal(size=4)
     layer = gated(num_heads, grid)
     layer.position_kernel.assign(kernel)

@@ -61,7 +61,8 @@ def position_by_position(qkv, layer):
 
 
 @pytest.mark.parametrize(
-    ("window", "shift"), [((2, 3), (0, 0)), ((2, 3), (1, 1)), ((4, 2), (0, 1)), ((4, 6), (0, 0))]
+    ("window", "shift"),
+    [((2, 3), (0, 0)), ((2, 3), (1, 1)), ((4, 2), (0, 1)), ((4, 6), (0, 0)), ((1, 1), (0, 0))],
 )
 def test_window_attention_is_its_formula(window, shift):
     qkv = RNG.normal(size=(2, 4, 6, 12))
