@@ -33,7 +33,11 @@ SETTINGS = {
     "linear": (("torch",), BOTH),
     "pool": (("jax", "torch"), BOTH),
     "gelu": (("tensorflow",), (True,)),
+    "kernels": (("tensorflow", "torch"), (True,)),
+    "heads": (("jax", "tensorflow"), BOTH),
 }
+# Setting -> its operation in the table of lowerings.
+OPERATIONS = {"linear": "linear", "pool": "pool", "kernels": "depthwise_gradient"}
 MEANINGS = """settings:
   memory   what is freed stays with the process (training.keep_memory)
   parts    the cores share a predictor's batch
@@ -42,6 +46,8 @@ MEANINGS = """settings:
   linear   PyTorch's linear maps as this processor has them (ops/linear.py)
   pool     maximum pooling as this backend has it (ops/pooling.py)
   gelu     TensorFlow's GELU in training as one walk (ops/activation.py)
+  kernels  gradients of depthwise kernels with exchanged roles (ops/convolution.py)
+  heads    attention as two products of heads laid out once (layers/attention.py)
 """
 
 Step = Callable[[], Any]
@@ -74,16 +80,18 @@ def without(name: str, backend: str) -> Callable[[], Any]:
     import keras
 
     from keras_vitcnn.inference import predictor, threads, torch_graph
+    from keras_vitcnn.layers import attention
     from keras_vitcnn.ops import activation
     from keras_vitcnn.ops.lowerings import LOWERINGS, places
 
-    if name in ("linear", "pool"):
-        native = {(name, backend, place): "native" for place in places()}
+    if operation := OPERATIONS.get(name):
+        native = {(operation, backend, place): "native" for place in places()}
         return partial(mock.patch.dict, LOWERINGS, native)
     return {
         "parts": partial(mock.patch.object, threads, "SMALLEST_PART", BATCH),
         "vectors": partial(mock.patch.object, predictor, "XLA_ON_CPUS", {}),
         "joined": partial(mock.patch.object, torch_graph, "available", lambda: False),
+        "heads": partial(mock.patch.object, attention, "_products", lambda qkv: False),
         "gelu": partial(
             mock.patch.object, activation, "_tensorflow_gelu", lambda: keras.activations.gelu
         ),
