@@ -43,7 +43,7 @@ MEANINGS = """settings:
   parts    the cores share a predictor's batch
   vectors  XLA uses the processor's whole width in a predictor
   joined   PyTorch's products and convolutions with their activations (inference/torch_graph.py)
-  linear   PyTorch's linear maps as this processor has them (ops/linear.py)
+  linear   PyTorch's linear maps as this processor has them (ops/linear_map.py)
   pool     maximum pooling as this backend has it (ops/pooling.py)
   gelu     TensorFlow's GELU in training as one walk (ops/activation.py)
   kernels  gradients of depthwise kernels with exchanged roles (ops/convolution.py)

@@ -3,7 +3,7 @@
 What depends on weights alone is worked out once, and a linear map or convolution and the activation
 behind it become one oneDNN call, whose weights lie as that wants them: the operations that
 `torch.compile` uses, without its compiler. Otherwise PyTorch lays kernels out anew at every call,
-and gives some of them to MKL (ops/linear.py). Sums take the memory of what they add.
+and gives some of them to MKL (ops/linear_map.py). Sums take the memory of what they add.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _product(graph: Any, node: Any, activation: tuple[str, list[float], str]) ->
 
 
 def _convolution(graph: Any, node: Any, activation: tuple[str, list[float], str]) -> Any:
-    """A 2-D convolution as oneDNN's, that of single positions (ops/linear.py) as its product."""
+    """A 2-D convolution as oneDNN's, that of single positions (ops/linear_map.py) as product."""
     import torch
 
     aten, call = torch.ops.aten, graph.graph.call_function
@@ -166,7 +166,7 @@ def _convolution(graph: Any, node: Any, activation: tuple[str, list[float], str]
     if transposed:
         batch, units, height, width = node.meta["tensor_meta"].shape
         single = weights.shape[2:] == (1, 1) and strides == [1, 1] and not any(padding + more)
-        if not single or groups != 1 or batch * height != 1:  # not one row, as ops/linear.py's
+        if not single or groups != 1 or batch * height != 1:  # not one row, as ops/linear_map.py's
             return None
         rows = call(aten.permute.default, (x, [0, 2, 3, 1]))
         rows = call(aten.view.default, (rows, [width, len(weights)]))

@@ -2,7 +2,7 @@
 
 from keras_vitcnn.ops.activation import gelu
 from keras_vitcnn.ops.convolution import conv2d, depthwise_conv2d, grouped_conv2d
-from keras_vitcnn.ops.linear import linear
+from keras_vitcnn.ops.linear_map import linear
 from keras_vitcnn.ops.lowerings import lowering
 from keras_vitcnn.ops.pooling import max_pool2d
 from keras_vitcnn.ops.resample import (

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vitcnn.ops.linear import add_bias, linear
+from keras_vitcnn.ops.linear_map import add_bias, linear
 from keras_vitcnn.ops.lowerings import chosen
 
 # Compiling takes time for each convolution of a split, and RegNetZ has hundreds of narrow groups.

@@ -6,7 +6,7 @@ import pytest
 
 from keras_vitcnn import system
 from keras_vitcnn.ops import linear, lowering
-from keras_vitcnn.ops.linear import FEWEST_ROWS
+from keras_vitcnn.ops.linear_map import FEWEST_ROWS
 from keras_vitcnn.ops.lowerings import CHOICES, listed
 from tests.helpers import gradients, to_numpy
 
