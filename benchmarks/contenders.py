@@ -21,14 +21,15 @@ OTHER_KERAS = (APPLICATIONS, KIMM, HUB)
 INFERENCE, TRAINING, START = "inference", "training", "start"
 
 # How a model is run. jit_compile=False and =True on TensorFlow; JAX always compiles; Keras runs
-# PyTorch eagerly unless told otherwise. "predictor" is `kv.predictor(model)`.
+# PyTorch eagerly unless told otherwise. "predictor" is `kv.predictor(model)`, "cores" a step as
+# `kv.training.fit(..., distribute="cores")` computes it.
 KERAS_WAYS = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ("eager",)}
 TIMM_WAYS = ("eager", "channels last", "torch.compile")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One way to run a model; those of one library and backend share a process."""
+    """One way to run a model; those of one library and backend share a process but for "cores"."""
 
     library: str
     backend: str  # "openvino" for OpenVINO
@@ -38,8 +39,8 @@ class Contender:
         return f"{self.library}, {self.backend}, {self.way}"
 
     @property
-    def process(self) -> tuple[str, str]:
-        return self.library, self.backend
+    def process(self) -> tuple[str, str, bool]:
+        return self.library, self.backend, self.way == "cores"  # which changes all of TensorFlow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +142,14 @@ ARCHITECTURES = {
         applications="EfficientNetB0",
         kimm="EfficientNetB0",
         hub=_hub_efficientnet_b0,
+        modes=(INFERENCE, TRAINING),
     ),
     "ViT-S": Architecture(
         ours="ViTSmall16",
         timm="vit_small_patch16_224",
         kimm="VisionTransformerSmall16",
         hub=_hub_vit_small,
+        modes=(INFERENCE, TRAINING),
     ),
     "ConViT-S": Architecture(ours="ConViTSmall", timm="convit_small"),
     "Swin-T": Architecture(
@@ -168,11 +171,13 @@ def contenders(architecture: Architecture, mode: str) -> list[Contender]:
     found = []
     for library in libraries:
         for backend, ways in KERAS_WAYS.items():
-            predictor = ("predictor",) if (library, mode) == (OURS, INFERENCE) else ()
+            more = {
+                (OURS, INFERENCE, backend): ("predictor",),
+                (OURS, TRAINING, "tensorflow"): ("cores",),
+            }.get((library, mode, backend), ())
             if architecture.has(library):
                 found += [
-                    Contender(library=library, backend=backend, way=way)
-                    for way in (*ways, *predictor)
+                    Contender(library=library, backend=backend, way=way) for way in (*ways, *more)
                 ]
     if mode != START:
         found += [Contender(library=TIMM, backend="torch", way=way) for way in TIMM_WAYS]

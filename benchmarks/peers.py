@@ -161,7 +161,7 @@ class Run:
 
     def steps(self, group: Group, all_of_them: list[Contender], rounds: Iterable[int]) -> None:
         """Prepare everybody, then time slices of steps in turns."""
-        workers: dict[tuple[str, str], Worker] = {}
+        workers: dict[tuple[str, str, bool], Worker] = {}
         took: dict[Contender, float] = {}
         try:
             for one in all_of_them:
@@ -208,7 +208,7 @@ class Run:
 
 def hopeless(took: dict[Contender, float]) -> dict[Contender, Contender]:
     """Who needs several times the seconds of another way of its process -> that one."""
-    fastest: dict[tuple[str, str], Contender] = {}
+    fastest: dict[tuple[str, str, bool], Contender] = {}
     for one in sorted(took, key=lambda one: took[one]):
         fastest.setdefault(one.process, one)
     return {

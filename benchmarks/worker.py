@@ -30,7 +30,7 @@ from benchmarks.contenders import APPLICATIONS, ARCHITECTURES, HUB, KIMM, OPENVI
 ROOT = Path(__file__).resolve().parent.parent
 Step = Callable[[], Any]
 PACKAGES = {HUB: "keras-hub", KIMM: "kimm", TIMM: "timm", OPENVINO: "openvino"}
-JIT_COMPILE = {"graph": False, "xla": True, "jit": "auto", "eager": "auto"}
+JIT_COMPILE = {"graph": False, "xla": True, "jit": "auto", "eager": "auto", "cores": False}
 
 
 class Absent(Exception):
@@ -60,7 +60,9 @@ def keras_model(library: str, name: str, side: int) -> Any:
 def keras_step(request: dict[str, Any]) -> tuple[Step, int, float]:
     """A step of a Keras model, its parameters, and the seconds that building it took."""
     from keras_vitcnn.speed import steps
+    from keras_vitcnn.training.distribution import devices
 
+    used = devices("cores" if request["way"] == "cores" else "")
     if request["way"] == "predictor":
         import keras_vitcnn as kv
 
@@ -76,7 +78,9 @@ def keras_step(request: dict[str, Any]) -> tuple[Step, int, float]:
         return lambda: predict(images), model.count_params(), built
     prepare = steps.training if request["mode"] == "training" else steps.inference
     jit_compile = JIT_COMPILE[request["way"]]
-    return prepare(model, batch, jit_compile), model.count_params(), built
+    step = prepare(model, batch, jit_compile)
+    used.prepare(model)
+    return step, model.count_params(), built
 
 
 def timm_model(name: str, side: int) -> Any:

@@ -76,10 +76,11 @@ from keras_vitcnn.cli.resume import resumable
 )
 @click.option(
     "--distribute",
-    type=click.Choice(["data", "model"]),
+    type=click.Choice(["data", "model", "cores"]),
     default=None,
     help="Use all devices: each computes a part of every batch, or (JAX) keeps a part of the "
-    "model. On PyTorch start the command with torchrun.",
+    "model; on PyTorch start the command with torchrun. cores: every core of the processor "
+    "computes a part of every batch (TensorFlow).",
 )
 @options.SCALE
 @options.BACKEND

@@ -1,4 +1,4 @@
-"""Training on many devices, by the engines that the backends have."""
+"""Training on many devices or cores, by the engines that the backends have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 
 import keras
 
-KINDS = ("", "data", "model")
+from keras_vitcnn.system import cores, device
+from keras_vitcnn.training.cores import one_thread_an_operation, share_prediction, share_training
+
+KINDS = ("", "data", "model", "cores")
 HOSTS = "KERAS_DISTRIBUTION_JOB_ADDRESSES"  # Keras' name of the variable
 # Which sides of a transformer's matrices lie on different devices: those that meet no norm.
 SPLIT_COLUMNS = ("qkv", "fc1")
@@ -31,11 +34,17 @@ class Devices:
     def check(self, batch_size: int, clip_norm: float | None) -> None:
         """Raise `ValueError` unless these devices can share a batch and give what one would."""
         if batch_size % self.count:
+            what = "cores" if self.kind == "cores" else "devices"
             raise ValueError(
-                f"The {self.count} devices share every batch: the batch size must be a multiple "
+                f"The {self.count} {what} share every batch: the batch size must be a multiple "
                 f"of {self.count}. Received: batch_size={batch_size}"
             )
-        if self.count > 1 and clip_norm and keras.backend.backend() == "tensorflow":
+        if (
+            self.count > 1
+            and self.kind != "cores"
+            and clip_norm
+            and keras.backend.backend() == "tensorflow"
+        ):
             raise ValueError(
                 "On TensorFlow every device clips its own gradients, before they are added up: "
                 "clip nothing (--set clip_norm=none), or use another backend. "
@@ -47,8 +56,11 @@ class Devices:
         """Whether this process is the one that writes files."""
         return self.process == 0
 
-    def prepare(self, model: keras.Model) -> None:
-        """What a compiled model needs before it is fitted."""
+    def prepare(self, model: keras.Model, evaluated: keras.Model | None = None) -> None:
+        """What a compiled model needs before it is fitted, and one before it is evaluated."""
+        if self.kind == "cores":
+            share_training(model, self.count)
+            share_prediction(evaluated or model, self.count)
         if self.processes > 1 and keras.backend.backend() == "torch":
             _through_ddp(model)
 
@@ -77,7 +89,8 @@ def devices(kind: str = "") -> Devices:
     Args:
         kind: `""`, one device; `"data"`, every device has the whole model and a part of every
             batch; `"model"`, the large matrices of a transformer are cut into as many parts as
-            there are devices (JAX).
+            there are devices (JAX); `"cores"`, every core of a processor computes a part of every
+            batch (TensorFlow). The last gives most where TensorFlow has computed nothing before.
 
     On JAX the engine is `keras.distribution` over all devices of the process, or of all processes
     that the variables of `keras.distribution.initialize` name; on TensorFlow
@@ -97,15 +110,30 @@ def devices(kind: str = "") -> Devices:
             "Only JAX cuts a model into parts: use --backend jax, or distribute='data'. "
             f"Received: distribute={kind!r}, backend {backend!r}"
         )
+    if kind == "cores":
+        return _processor(kind)
     return {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}[backend](kind)
 
 
-def _several(count: int, what: str, kind: str) -> None:
+def _several(count: int, what: str, kind: str, one: str = "device") -> None:
     if count < 2:
         raise ValueError(
-            f"There is one device, and nothing to distribute to: {what}. "
+            f"There is one {one}, and nothing to distribute to: {what}. "
             f"Received: distribute={kind!r}"
         )
+
+
+def _processor(kind: str) -> Devices:
+    backend = keras.backend.backend()
+    if backend != "tensorflow" or device() != "cpu":
+        raise ValueError(
+            "The cores share batches on TensorFlow without a GPU only; on JAX and PyTorch that was "
+            "measured to be slower than each operation on all of them. Leave `distribute` out. "
+            f"Received: distribute={kind!r}, backend {backend!r}"
+        )
+    _several(cores(), "leave `distribute` out", kind, one="core")
+    one_thread_an_operation()
+    return Devices(kind=kind, count=cores())
 
 
 def _jax(kind: str) -> Devices:

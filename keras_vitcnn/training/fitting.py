@@ -86,8 +86,9 @@ def fit(
         lora_rank: train adapters of this rank and the head only, see `fine_tuning.enable_lora`;
             they are merged into the model that is saved.
         checkpoint_minutes: between two checkpoints; there is one at the end, too.
-        distribute: `"data"` or `"model"`, see `keras_vitcnn.training.distribution.devices`; the
-            result does not depend on it, but for batch statistics, which are a device's own.
+        distribute: `"data"`, `"model"` or `"cores"`, see
+            `keras_vitcnn.training.distribution.devices`; the result does not depend on it, but for
+            batch statistics, which are a device's or core's own.
         teacher: of a recipe that distils: a model, a `.keras` file, or the folder of a training.
         data_dir: of prepared tensorflow-datasets.
         tensorboard: write the history for TensorBoard, too, into `out`/tensorboard.

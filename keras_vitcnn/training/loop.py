@@ -78,7 +78,7 @@ class Training:
         if self.pupil:
             trained.compile(optimizer, distillation_loss(recipe), jit_compile=jit_compile())
         total_steps.assign(self.total)
-        self.devices.prepare(trained)
+        self.devices.prepare(trained, evaluated=model)
         step, history, losses = self._resumed(model)
         bar = self.reporter.bar("training", self.total)
         self.reporter.bars.advance(bar, step)

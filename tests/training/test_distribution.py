@@ -24,7 +24,7 @@ SCRIPT = """
     kind, model, optimizer, out = sys.argv[1:]
     import keras
 
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and kind == "data":
         import tensorflow as tf
 
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -97,7 +97,11 @@ def variables_of(way: str) -> list[dict[str, str]]:
 
 
 WAYS = {  # Keras 3 has no way to fit a model in several processes of TensorFlow
-    "tensorflow": [("devices", "data", "adamw"), ("devices", "data", "sgd")],
+    "tensorflow": [
+        ("devices", "data", "adamw"),
+        ("devices", "data", "sgd"),
+        ("cores", "cores", "adamw"),
+    ],
     "torch": [("processes", "data", "adamw"), ("processes", "data", "sgd")],
     "jax": [
         ("devices", "data", "sgd"),
