@@ -12,7 +12,8 @@ from typing import Any
 
 from keras_vitcnn.system import x86
 
-FEWEST_ROWS = 32  # of a linear map; below, PyTorch's own is as fast
+FEWEST_ROWS, FEWEST_PRODUCTS = 32, 2 << 20  # of a linear map; below both, PyTorch's own is as fast
+LOWEST = -3e38  # what is padded with that, or less, is never the largest
 
 
 def optimized(graph: Any) -> Any:
@@ -20,6 +21,8 @@ def optimized(graph: Any) -> Any:
     _fold(graph)
     if available():
         _join(graph)
+    _straighten(graph)
+    _pad_in_pooling(graph)
     _in_place(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -107,6 +110,53 @@ def _activation_behind(node: Any) -> tuple[Any, tuple[str, list[float], str]]:
     return None, ("none", [], "")
 
 
+def _straighten(graph: Any) -> None:
+    """Views of views as one, and none of the same shape: each costs Python a microsecond or two."""
+    import torch
+
+    aten = torch.ops.aten
+    views = aten.view.default, aten._unsafe_view.default
+    for node in graph.graph.nodes:
+        if node.target is aten.permute.default and node.args[0].target is aten.permute.default:
+            inner, first = node.args[0].args
+            axes = [first[axis] for axis in node.args[1]]
+            node.args = inner, axes
+            if axes == sorted(axes):
+                node.replace_all_uses_with(inner)
+        elif node.target in views:
+            if node.args[0].target in views:
+                node.args = node.args[0].args[0], node.args[1]
+            before, after = (one.meta.get("tensor_meta") for one in (node.args[0], node))
+            if before is not None and after is not None and before.shape == after.shape:
+                node.replace_all_uses_with(node.args[0])
+    graph.graph.eliminate_dead_code()
+
+
+def _pad_in_pooling(graph: Any) -> None:
+    """Maximum pooling that pads by itself, where a padded map is made for it alone."""
+    import torch
+
+    aten = torch.ops.aten
+    for node in graph.graph.nodes:
+        if node.target is not aten.max_pool2d_with_indices.default or len(node.args) != 3:
+            continue
+        moved, size, strides = node.args
+        if moved.target is not aten.permute.default or moved.args[1] != [0, 3, 1, 2]:
+            continue
+        padded = moved.args[0]
+        if padded.target is not aten.constant_pad_nd.default or padded.args[2] > LOWEST:
+            continue
+        before, after = ((padded.args[1] + [0] * 6)[side:6:2] for side in (0, 1))
+        channels, width, height = before
+        if len(padded.args[1]) > 6 or before != after or channels:
+            continue
+        if not (0 <= height <= size[0] // 2 and 0 <= width <= size[1] // 2):
+            continue
+        with graph.graph.inserting_before(node):
+            image = graph.graph.call_function(aten.permute.default, (padded.args[0], [0, 3, 1, 2]))
+        node.args = image, size, strides, [height, width]
+
+
 def _views() -> tuple[Any, ...]:
     """Operations whose result is the memory of what they are given."""
     import torch
@@ -116,41 +166,80 @@ def _views() -> tuple[Any, ...]:
 
 
 def _in_place(graph: Any) -> None:
-    """Sums, and ReLUs of them, in the memory of a result that nothing else reads."""
+    """Sums, products of numbers, and ReLUs in the memory of a result that nothing reads later.
+
+    A ReLU of a sum is part of it.
+    """
     import torch
 
     aten = torch.ops.aten
-    new = [aten.addmm.default, aten.mm.default, aten.convolution.default]
-    new += [aten.add.Tensor, aten.add_.Tensor]
+    here = {aten.add.Tensor: aten.add_.Tensor, aten.mul.Tensor: aten.mul_.Tensor}
+    place = {node: number for number, node in enumerate(graph.graph.nodes)}
+    for node in graph.graph.nodes:
+        operands = node.all_input_nodes
+        if node.target is aten.relu.default and _spare(operands[0], node, place):
+            if operands[0].target is aten.add_.Tensor and hasattr(aten, "_add_relu_"):
+                operands[0].target = aten._add_relu_.Tensor
+                node.replace_all_uses_with(operands[0])
+            else:
+                node.target = aten.relu_.default
+        if node.target in here and len(operands) == 2 and not node.kwargs:
+            sure = [operand for operand in operands if _spare(operand, node, place)]
+            if sure:
+                node.target = here[node.target]
+                node.args = (sure[0], *(other for other in operands if other is not sure[0]))
+
+
+def _spare(operand: Any, node: Any, place: dict[Any, int]) -> bool:
+    """Whether the operand's memory may hold the node's result: nothing reads it afterwards."""
+    import torch
+
+    known = operand.meta.get("tensor_meta")  # weights have none
+    if known is None or known[:2] != node.meta["tensor_meta"][:2]:  # shape and type
+        return False
+    others = [other for other in node.all_input_nodes if other is not operand]
+    while operand.target in (*_views(), *_operations("add_", "mul_", "relu_", "_add_relu_")):
+        operand = operand.args[0]
+    new = _operations("addmm", "mm", "convolution", "clone", "add", "mul")
     if available():
         joined = torch.ops.mkldnn
         new += [joined._linear_pointwise.default, joined._convolution_pointwise.default]
-
-    def spare(operand: Any, like: Any) -> bool:
-        known = operand.meta.get("tensor_meta")  # weights have none
-        if known is None or known[:2] != like.meta["tensor_meta"][:2]:  # shape and type
+    if operand.target not in new:  # the images, a weight, or a part of something larger
+        return False
+    same = [operand]  # all that lies in this memory; grows while it is walked through
+    for one in same:
+        users = [user for user in one.users if user is not node]
+        if any(place[user] > place[node] for user in users):
             return False
-        while operand.target in _views() and len(operand.users) == 1:
-            operand = operand.args[0]
-        return operand.target in new and len(operand.users) == 1
+        same += [user for user in users if _same_memory(user)]
+    return not any(other in same for other in others)
 
-    for node in graph.graph.nodes:
-        operands = node.all_input_nodes
-        if node.target is aten.relu.default and spare(operands[0], node):
-            node.target = aten.relu_.default
-        if node.target is aten.add.Tensor and len(operands) == 2 and not node.kwargs:
-            sure = [operand for operand in operands if spare(operand, node)]
-            if sure:
-                node.target = aten.add_.Tensor
-                node.args = (sure[0], *(other for other in operands if other is not sure[0]))
+
+def _operations(*names: str) -> list[Any]:
+    """Those that this PyTorch has, in the form that takes tensors."""
+    import torch
+
+    packets = [getattr(torch.ops.aten, name) for name in names if hasattr(torch.ops.aten, name)]
+    return [
+        packet.Tensor if "Tensor" in packet.overloads() else packet.default for packet in packets
+    ]
+
+
+def _same_memory(node: Any) -> bool:
+    """Whether a result may lie where an operand does."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is None or any(result.alias_info is not None for result in schema.returns)
 
 
 def _product(graph: Any, node: Any, activation: tuple[str, list[float], str]) -> Any:
     """x @ kernel + bias as oneDNN's; `None` where PyTorch's own is as good."""
     *bias, x, kernel = node.args
-    if kernel.op != "get_attr" or node.kwargs or node.meta["tensor_meta"].shape[0] < FEWEST_ROWS:
+    if kernel.op != "get_attr" or node.kwargs:
         return None
     weights = getattr(graph, kernel.target).T
+    rows = node.meta["tensor_meta"].shape[0]
+    if rows < FEWEST_ROWS and rows * weights.numel() < FEWEST_PRODUCTS:
+        return None
     return _linear(graph, node, x, weights, bias[0] if bias else None, activation)
 
 

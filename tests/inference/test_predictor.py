@@ -1,6 +1,7 @@
 """A predictor gives what the model gives: for any number of images, in their order."""
 
 import importlib
+import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -291,3 +292,31 @@ def test_tensorflow_runs_it_as_one_operation(shape: tuple) -> None:
 def test_other_norms_stay(options: dict[str, Any]) -> None:
     norm = layer_norm((5, 6, 8), **options).layers[-1]
     assert onednn.kind_of(norm) is keras.layers.LayerNormalization
+
+
+FAULTS = """
+    import resource
+    from keras_vitcnn.inference.threads import threads
+    import torch
+
+    def maps(_):
+        # 72 MB: more than a heap of a thread's.
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+        some = [torch.ones(18 << 18) for _ in range(4)]
+        del some
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+    pool = threads(1)
+    for _ in range(3):
+        pool.submit(maps, None).result()
+    print(pool.submit(maps, None).result())
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch" or platform.libc_ver()[0] != "glibc",
+    reason="memory of PyTorch's threads, as glibc gives it",
+)
+def test_a_thread_keeps_more_than_one_heap() -> None:
+    faults = int(helpers.run_python(FAULTS).split()[-1])
+    assert faults < 18 << 20 >> 12  # else the pages of the fourth map, or of all

@@ -193,3 +193,76 @@ def test_every_family_gives_the_same(name):
     model = kv.build(helpers.TINY[name], input_shape=(SIDE, SIDE, 3), classes=5)
     helpers.randomize(model)
     checked(lambda images: model(images, training=False), images(), tolerance=1e-4)
+
+
+def kernel(channels=4, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(3, 3, channels, channels)).astype("float32")
+
+
+def convolved(x, seed=0):
+    return keras.ops.conv(x, keras.ops.convert_to_tensor(kernel(seed=seed)), padding="same")
+
+
+def test_a_relu_of_a_sum_is_part_of_it():
+    faster = checked(lambda x: keras.ops.relu(convolved(x) + convolved(x, 1)), images(4))
+    left = functions(faster)
+    assert "aten._add_relu_.Tensor" in left
+    assert not any("aten.relu" in one or "add_.Tensor" in one for one in left)
+
+
+def test_scales_take_the_memory_of_what_was_read_before():
+    def squeezed(x):
+        y = convolved(x)
+        return y * keras.ops.sigmoid(keras.ops.mean(y, (1, 2), keepdims=True))
+
+    assert "aten.mul_.Tensor" in functions(checked(squeezed, images(4)))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: (y * 2.0) + y,
+        lambda y: y + keras.ops.transpose(y, (0, 2, 1, 3)),
+        lambda y: keras.ops.relu(y + 1.0) + keras.ops.reshape(y, (-1, SIDE, SIDE, 4)),
+        lambda y: (y * 2.0)[:, :8] + keras.ops.transpose(y, (0, 2, 1, 3))[:, 8:],
+        lambda y: (y[:, :8] + y[:, 8:]) * keras.ops.flip(y, 1)[:, :8],
+        lambda y: keras.ops.concatenate([y + 1.0, keras.ops.split(y, 2, axis=-1)[0]], axis=-1),
+        lambda y: keras.ops.stack([y + 1.0, y * 3.0]),
+    ],
+)
+def test_memory_that_is_read_later_or_in_another_order_stays(function):
+    checked(lambda x: function(convolved(x)), images(4))
+
+
+@pytest.mark.parametrize(
+    ("value", "pads", "own"),
+    [
+        (float("-inf"), 1, True),
+        (-3e38, 1, True),
+        (0.0, 1, False),  # the largest of what is below it
+        (-3e38, 2, False),  # more than half a window
+        (-3e38, (0, 1), False),
+    ],
+)
+def test_pooling_pads_by_itself_with_what_is_never_the_largest(value, pads, own):
+    both = pads if isinstance(pads, tuple) else (pads, pads)
+
+    def function(x):
+        y = -keras.ops.abs(convolved(x))
+        y = keras.ops.pad(y, ((0, 0), both, both, (0, 0)), constant_values=value)
+        return kv.layers.MaxPooling2D(3, 2)(y)
+
+    left = functions(checked(function, images(4)))
+    assert ("aten.constant_pad_nd.default" not in left) == own
+
+
+def test_views_of_views_are_one():
+    def function(x):
+        y = keras.ops.reshape(convolved(x), (-1, SIDE * SIDE, 4))
+        y = keras.ops.transpose(keras.ops.transpose(y, (0, 2, 1)), (0, 2, 1))
+        y = keras.ops.reshape(keras.ops.reshape(y, (-1, 8, 2 * SIDE, 4)), (-1, SIDE, SIDE, 4))
+        return keras.ops.transpose(keras.ops.transpose(y, (0, 3, 1, 2)), (0, 3, 1, 2)) + 1.0
+
+    left = functions(checked(function, images(4)))
+    assert sum("view" in one for one in left) <= 1

@@ -94,3 +94,17 @@ def test_amd_processors_of_512_bits_have_their_own(cpuinfo, expected, monkeypatc
     assert listed("linear", "torch") == expected
     assert listed("linear", "jax") == "native"
     assert listed("dense", "jax") == "product"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's")
+@pytest.mark.parametrize("name", CHOICES["linear"])
+def test_a_map_with_gaps_is_one_product_not_many(name):
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    x, kernel, bias = (torch.from_numpy(array) for array in inputs((2, 7, 9, 6)))
+    with lowering(name):
+        graph = make_fx(lambda x: linear(x[:, ::2, ::2], kernel, bias))(x)
+    assert not any("bmm" in str(node.target) for node in graph.graph.nodes)
+    expected = np.float64(x[:, ::2, ::2]) @ np.float64(kernel) + np.float64(bias)
+    np.testing.assert_allclose(graph(x), expected, atol=1e-5)
