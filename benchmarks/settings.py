@@ -33,6 +33,7 @@ SETTINGS = {
     "linear": (("torch",), BOTH),
     "pool": (("jax", "torch"), BOTH),
     "gelu": (("tensorflow",), (True,)),
+    "norms": (("torch",), (True,)),
     "kernels": (("tensorflow", "torch"), (True,)),
     "heads": (("jax", "tensorflow"), BOTH),
 }
@@ -46,6 +47,7 @@ MEANINGS = """settings:
   linear   PyTorch's linear maps as this processor has them (ops/linear_map.py)
   pool     maximum pooling as this backend has it (ops/pooling.py)
   gelu     TensorFlow's GELU in training as one walk (ops/activation.py)
+  norms    batch norms in training as PyTorch has them (layers/batch_normalization.py)
   kernels  gradients of depthwise kernels with exchanged roles (ops/convolution.py)
   heads    attention as two products of heads laid out once (layers/attention.py)
 """
@@ -80,7 +82,7 @@ def without(name: str, backend: str) -> Callable[[], Any]:
     import keras
 
     from keras_vitcnn.inference import predictor, threads, torch_graph
-    from keras_vitcnn.layers import attention
+    from keras_vitcnn.layers import BatchNormalization, attention
     from keras_vitcnn.ops import activation
     from keras_vitcnn.ops.lowerings import LOWERINGS, places
 
@@ -92,6 +94,9 @@ def without(name: str, backend: str) -> Callable[[], Any]:
         "vectors": partial(mock.patch.object, predictor, "XLA_ON_CPUS", {}),
         "joined": partial(mock.patch.object, torch_graph, "available", lambda: False),
         "heads": partial(mock.patch.object, attention, "_products", lambda qkv: False),
+        "norms": partial(
+            mock.patch.object, BatchNormalization, "call", keras.layers.BatchNormalization.call
+        ),
         "gelu": partial(
             mock.patch.object, activation, "_tensorflow_gelu", lambda: keras.activations.gelu
         ),

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_vitcnn.config import ConvNetConfig
 from keras_vitcnn.layers import (
+    BatchNormalization,
     ChannelAffine,
     Conv2D,
     Dense,
@@ -49,7 +50,7 @@ def norm(x: Any, cfg: ConvNetConfig, name: str, zero_init: bool = False) -> Any:
     """The config's norm over channels; `zero_init` starts a residual branch as identity."""
     gamma = "zeros" if zero_init else "ones"
     if cfg.norm == "batch":
-        layer = keras.layers.BatchNormalization(
+        layer = BatchNormalization(
             momentum=cfg.norm_momentum,
             epsilon=cfg.epsilon,
             gamma_initializer=gamma,
@@ -86,7 +87,7 @@ def conv(
         activation: applied last; `None` for a linear output.
     """
     if normed and cfg.norm == "split":
-        x = keras.layers.BatchNormalization(
+        x = BatchNormalization(
             momentum=cfg.norm_momentum,
             epsilon=cfg.epsilon,
             center=False,

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_vitcnn.layers import (
+    BatchNormalization,
     ChannelAffine,
     Conv2D,
     Dense,
@@ -21,6 +22,7 @@ from keras_vitcnn.layers import (
     StandardizedConv2D,
 )
 
+BATCH_NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 DENSE = (keras.layers.Dense, Dense)
 DEPTHWISE = (keras.layers.DepthwiseConv2D, DepthwiseConv2D)
 SYMMETRIC = (DepthwiseConv2D, GroupedConv2D)  # pad themselves alike on both sides
@@ -97,7 +99,7 @@ def affine(layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
         return _array(layer.gamma), np.zeros(layer.gamma.shape)
     if type(layer) is ChannelAffine:
         return _array(layer.gamma), _array(layer.beta)
-    if type(layer) is not keras.layers.BatchNormalization or layer.renorm:
+    if type(layer) not in BATCH_NORMS or layer.renorm:
         return None
     mean, variance = _array(layer.moving_mean), _array(layer.moving_variance)
     scale = 1 / np.sqrt(variance + layer.epsilon)

@@ -1,6 +1,7 @@
 """Layers of the ViT and ConvNet families: one idea a file, plain arguments, any backend."""
 
 from keras_vitcnn.layers.attention import MultiHeadSelfAttention
+from keras_vitcnn.layers.batch_normalization import BatchNormalization
 from keras_vitcnn.layers.border_bias import BorderBias
 from keras_vitcnn.layers.channel_affine import ChannelAffine
 from keras_vitcnn.layers.class_token import ClassToken
@@ -31,6 +32,7 @@ from keras_vitcnn.layers.window_attention import WindowAttention
 from keras_vitcnn.layers.window_shift import WindowShift, WindowUnshift
 
 __all__ = [
+    "BatchNormalization",
     "BorderBias",
     "ChannelAffine",
     "ClassToken",

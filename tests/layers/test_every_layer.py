@@ -30,6 +30,7 @@ class Case(NamedTuple):
 
 MAP = ((3, 5, 4, 6),)
 CASES = {
+    "BatchNormalization": Case(lambda **k: layers.BatchNormalization(epsilon=1e-2, **k)),
     "BorderBias": Case(
         lambda **k: layers.BorderBias((3, 5), (2, 1), (1, 1), "same", 1, **k),
         ((3, 4, 6, 5), (3, 5, 4, 2)),
