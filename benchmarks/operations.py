@@ -23,7 +23,6 @@ PRODUCTS, CONVOLUTIONS = "_linear_pointwise", "_convolution_pointwise"
 def graph_of(name: str, images: int) -> tuple[Any, Any]:
     """The graph that a predictor runs for one part of a batch, and images for it."""
     import torch
-    from torch.fx.experimental.proxy_tensor import make_fx
 
     import keras_vitcnn as kv
     from keras_vitcnn.inference import torch_graph
@@ -32,9 +31,7 @@ def graph_of(name: str, images: int) -> tuple[Any, Any]:
     model = kv.create_model(name)
     batch = torch.from_numpy(steps.images(model, images))
     fused = kv.predictor(model, images).model
-    with torch.inference_mode():
-        graph = make_fx(lambda images: fused(images, training=False))(batch)
-        return torch_graph.optimized(graph), batch
+    return torch_graph.traced(lambda images: fused(images, training=False), batch), batch
 
 
 def measured(graph: Any, batch: Any) -> list[dict[str, Any]]:
@@ -58,7 +55,9 @@ def measured(graph: Any, batch: Any) -> list[dict[str, Any]]:
     rows = []
     for node in graph.graph.nodes:
         if node.op == "call_function":
-            weights = [getattr(graph, x.target) for x in node.args[1:2] if x in _constants(graph)]
+            second = node.args[1] if len(node.args) > 1 else None
+            held = getattr(second, "op", "") == "get_attr"
+            weights = [getattr(graph, second.target)] if held else []
             kind = getattr(node.target, "__name__", str(node.target)).removesuffix(".default")
             rows.append(
                 {
@@ -70,10 +69,6 @@ def measured(graph: Any, batch: Any) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def _constants(graph: Any) -> set[Any]:
-    return {node for node in graph.graph.nodes if node.op == "get_attr"}
 
 
 def _macs(kind: str, result: Any, weights: list[Any]) -> int:

@@ -185,7 +185,6 @@ def _jax(model: keras.Model) -> Callable[[np.ndarray], Run]:
 
 def _torch(model: keras.Model) -> Callable[[np.ndarray], Run]:
     import torch
-    from torch.fx.experimental.proxy_tensor import make_fx
 
     def forward(images: Any) -> Any:
         return model(images, training=False)
@@ -197,9 +196,7 @@ def _torch(model: keras.Model) -> Callable[[np.ndarray], Run]:
         if on_gpu is None and is_functional(model):
             # Finding its way through the layers takes Keras 0.1 s for a ConvNeXt-T at every call. A
             # C++ compiler's work (`torch.compile`) wins a tenth more and takes a minute.
-            with torch.inference_mode():
-                graph = make_fx(forward)(keras.ops.convert_to_tensor(batch))
-                run = torch_graph.optimized(graph)
+            run = torch_graph.traced(forward, keras.ops.convert_to_tensor(batch))
 
         def predict(images: np.ndarray) -> Any:
             with torch.inference_mode():

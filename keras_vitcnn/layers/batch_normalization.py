@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -21,9 +20,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        numbers = math.prod(side or 0 for side in inputs.shape) // max(1, inputs.shape[self.axis])
         own = keras.backend.backend() == "torch" and training and self.trainable
-        if not own or self.renorm or mask is not None or numbers < 2:
+        numbers = inputs.numel() // inputs.shape[self.axis] if own else 0  # of each channel
+        if self.renorm or mask is not None or numbers < 2:
             return super().call(inputs, training=training, mask=mask)
         import torch
 
